@@ -94,6 +94,16 @@ class Owned(Nest):
         return float(low_w.sum()) + sun_w, float(high_w.sum()) + sun_w
 
 
+async def beat_within(nest: Owned, drawn: random.Random, groups: tuple[str, ...]) -> None:
+    """Play a beat, before which a load may begin or stop; all may give no more than what each group is limited to."""
+    if drawn.random() < 0.4:
+        nest.toggled(drawn)
+    await nest.play(1)
+    for group in groups:
+        may_w, least_w = nest.may_give_w(group)
+        assert may_w <= max(nest.ends[group][1], least_w) + 1.0, (group, nest.own, nest.ends)
+
+
 @pytest.mark.parametrize(("groups", "seed"), some(CASES, 60))
 def test_what_all_may_give_is_within_the_groups_end_in_every_beat_whatever_limits_of_their_own_they_have(
     groups: tuple[str, ...], seed: int
@@ -108,12 +118,7 @@ def test_what_all_may_give_is_within_the_groups_end_in_every_beat_whatever_limit
         for beat in range(STORY_BEATS):
             if beat == 4:
                 await nest.own_drawn(drawn, 0.3 if is_first else 0.6)
-            if drawn.random() < 0.4:
-                nest.toggled(drawn)
-            await nest.play(1)
-            for group in groups:
-                may_w, least_w = nest.may_give_w(group)
-                assert may_w <= max(nest.ends[group][1], least_w) + 1.0, (beat, group, nest.own, nest.ends)
+            await beat_within(nest, drawn, groups)
 
     asyncio.run(play())
 
@@ -166,12 +171,7 @@ def test_a_site_with_a_limit_in_the_group_changes_nothing_of_that(groups: tuple[
         for beat in range(STORY_BEATS):
             if beat == 4:
                 await nest.own_drawn(drawn, 0.4)
-            if drawn.random() < 0.4:
-                nest.toggled(drawn)
-            await nest.play(1)
-            for group in groups:
-                may_w, least_w = nest.may_give_w(group)
-                assert may_w <= max(nest.ends[group][1], least_w) + 1.0, (beat, group, nest.own, nest.ends)
+            await beat_within(nest, drawn, groups)
 
     asyncio.run(play())
 

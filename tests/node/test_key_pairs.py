@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from data_folder import data_folder
-from test_links_left_out import DNO, ISO, MQTT, TABLE, TLS, VTN, lock
+from test_links_left_out import DNO, ISO, MQTT, TABLE, TLS, VTN, crooked
 
 from tieline.node.cli import main
 
@@ -34,10 +34,7 @@ PAIRS = {
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, authority = data_folder(tmp_path_factory.mktemp("pairs"), TABLE)
-    for name in ("mixed", "locked"):
-        authority.issue(name, "127.0.0.1")
-    (folder / "mixed.key").write_bytes((folder / "we.key").read_bytes())
-    lock(folder / "locked.key")
+    crooked(folder, authority)
     return folder
 
 

@@ -19,6 +19,7 @@ from tieline.node.reader import NodeReader, Sources
 from tieline.node.serve import node_of
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import Stage
+from tieline.rim.certificates import Authority
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store.lock import FolderLock
@@ -58,14 +59,19 @@ FILES = {
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, authority = data_folder(tmp_path_factory.mktemp("left-out"), TABLE)
-    for name in ("mixed", "locked"):
-        authority.issue(name, "127.0.0.1")
-    (folder / "mixed.key").write_bytes((folder / "we.key").read_bytes())
-    lock(folder / "locked.key")
+    crooked(folder, authority)
     for name in ("x.pem", "x.key"):
         (folder / name).write_text("no certificate")
     (folder / "empty").write_text("")
     return folder
+
+
+def crooked(folder: Path, authority: Authority) -> None:
+    """Make a certificate whose key is another's (`mixed`), and one whose key has a pass phrase (`locked`)."""
+    for name in ("mixed", "locked"):
+        authority.issue(name, "127.0.0.1")
+    (folder / "mixed.key").write_bytes((folder / "we.key").read_bytes())
+    lock(folder / "locked.key")
 
 
 def lock(key: Path) -> None:

@@ -315,16 +315,9 @@ class Desk:
     def reports(self, reports: CommandReports) -> None:
         """Take the progress of commands; it is recorded at the next flush."""
         fact = CommandsReported(
-            reports.batch,
-            reports.link,
-            Packed.of(reports.rows),
-            Packed.of(reports.stage),
-            Packed.of(reports.at_ns),
-            Packed.of(reports.reject),
-            Packed.of(reports.observed_w),
-            reports.native,
-            reports.frames,
-        )
+            reports.batch, reports.link, Packed.of(reports.rows), Packed.of(reports.stage), Packed.of(reports.at_ns),
+            Packed.of(reports.reject), Packed.of(reports.observed_w), reports.native, reports.frames,
+        )  # fmt: skip
         body = reports.rows.tobytes() + reports.stage.tobytes() + reports.at_ns.tobytes()
         record = derive("reports", reports.batch, reports.link, body)
         self._pending.append(Entry(record, fact, "", (reports.batch,)))
