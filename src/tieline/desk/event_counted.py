@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tieline.desk.event_makeup import Shown, shown_of
 from tieline.desk.facts import EventChanged, EventTracked
 from tieline.desk.programs import EventState
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
@@ -24,13 +25,17 @@ LEAST_NS = SECOND_NS
 
 @dataclass
 class Counted:
-    """One event's time (ns): from when it asked, to where it was counted, when it was over; `gaps` were not counted."""
+    """One event's time (ns): from when it asked, to where it was counted, when it was over; `gaps` were not counted.
+
+    `shown` is what the last interval that was long enough showed of one that runs: by that it goes on after a start.
+    """
 
     from_ns: int
     to_ns: int
     is_begun: bool = False
     over_ns: int = 0
     gaps: list[tuple[int, int]] = field(default_factory=list)
+    shown: Shown | None = field(default=None, compare=False)
 
     def uncounted(self) -> tuple[tuple[int, int], ...]:
         """Return the stretches, [start, end) in ns, that nobody counted; of one that runs, up to its last interval."""
@@ -54,6 +59,8 @@ def note_changed(state: DeskState, fact: EventChanged, at_ns: int) -> None:
                 known.from_ns = known.to_ns = max(at_ns, known.from_ns)
         case EventState.COMPLETED | EventState.CANCELED if known is not None and known.is_begun:
             known.over_ns = max(min(at_ns, end_ns), known.from_ns)
+    if known is not None and fact.state in (EventState.COMPLETED, EventState.CANCELED):
+        known.shown = None
 
 
 def note_tracked(state: DeskState, record_id: str, fact: EventTracked) -> None:
@@ -62,6 +69,9 @@ def note_tracked(state: DeskState, record_id: str, fact: EventTracked) -> None:
     if fact.start_ns - known.to_ns > LEAST_NS:
         known.gaps.append((known.to_ns, fact.start_ns))
     known.to_ns = max(known.to_ns, fact.end_ns)
+    shown, event = shown_of(record_id, fact), state.events.get(fact.event)
+    if shown is not None and event is not None and event.state is EventState.IN_PROGRESS:
+        known.shown = shown
     hours = (fact.end_ns - fact.start_ns) / HOUR_NS
     asked_wh, delivered_wh, over_wh = state.event_tracked.get(fact.event, (0.0, 0.0, 0.0))
     # What one interval gave beyond the asked is no lack of another made good: it stands on a line of its own.

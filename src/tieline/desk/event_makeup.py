@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.facts import EventTracked
+
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
 LEAST_S = 150.0
@@ -31,6 +33,17 @@ class Shown:
 
 
 NOTHING: Mapping[str, Shown] = {}
+
+
+def shown_of(record: str, fact: EventTracked) -> Shown | None:
+    """Return what the record of an interval shows of who was called; None: it was too short, or is an old one."""
+    if fact.called is None or fact.called_w is None or fact.late_w is None:
+        return None
+    rows, given_w = fact.called.array(), fact.late_w.array()
+    if fact.rows is not None and fact.row_w is not None:
+        _, mine, its = np.intersect1d(rows, fact.rows.array(), assume_unique=True, return_indices=True)
+        given_w[mine] += fact.row_w.array()[its]
+    return Shown(record, rows, fact.called_w.array(), given_w)
 
 
 def counted_w(rows: Rows, share_w: Floats, side: float, shown: Shown | None) -> Floats:

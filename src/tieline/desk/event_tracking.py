@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk import tracking
@@ -20,7 +21,7 @@ from tieline.desk.beside import held_by_limits
 from tieline.desk.disobedience import NOISE_W
 from tieline.desk.entry import Entry
 from tieline.desk.event_contracts import products_of_event
-from tieline.desk.event_makeup import LEAST_S, Shown
+from tieline.desk.event_makeup import LEAST_S, Shown, shown_of
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
 from tieline.desk.lost import with_timers
@@ -85,7 +86,8 @@ class EventTallies:
         self._on_way_ws: dict[str, tracking.Floats] = {}
         """What each row lacked of the running interval while it was on its way to what it had just been called for."""
         self.shown: dict[str, Shown] = {}
-        """What the meters showed of each event that runs over its last whole interval."""
+        """What the meters showed of each event that runs over its last whole interval, before a start of this desk
+        also."""
 
     def note(self, state: DeskState, now_ns: int) -> None:
         """Take down what the events that run call their rows for from now on."""
@@ -119,9 +121,14 @@ class EventTallies:
                 entries += self._closed(state, event)
         for event in [event for event in self._tallies if event not in called]:
             entries += self._closed(state, event)
-        self.shown = {event: shown for event, shown in self.shown.items() if event in called}
+        self.shown = {event: shown for event in called if (shown := self._shown_of(state, event)) is not None}
         self.note(state, now_ns)
         return entries
+
+    def _shown_of(self, state: DeskState, event: str) -> Shown | None:
+        """Return what the last interval of an event showed, the one that was just counted among them."""
+        counted = state.event_counted.get(event)
+        return self.shown.get(event) or (None if counted is None else counted.shown)
 
     def _counted(self, state: DeskState, event: str, call: _Called, since_ns: int, until_ns: int) -> list[Entry]:
         """Count a stretch of an event within one interval, and return the fact of the interval before that is over."""
@@ -162,13 +169,14 @@ class EventTallies:
         tally = self._tallies.pop(event, None)
         if tally is None:
             return []
-        entries = _fact(state, event, tally, self._until_ns.pop(event))
-        if entries and tally.seconds >= LEAST_S:
-            # Who had no time yet to give what he was just called for lacks nothing that others are to make up for.
-            side, (_, _, share_w, row_w) = float(np.sign(state.events[event].power_w)), tally.means()
-            row_w = row_w + side * self._on_way_ws[event] / tally.seconds
-            self.shown[event] = Shown(entries[0].id, tally.rows, share_w, row_w)
-        return entries
+        fact = _fact(state, event, tally, self._until_ns.pop(event), self._on_way_ws[event])
+        if fact is None:
+            return []
+        record = derive("event-interval", event, fact.start_ns)
+        shown = shown_of(record, fact)
+        if shown is not None:
+            self.shown[event] = shown
+        return [Entry(record, fact, state.events[event].group, (derive("claims", SOURCE, event),))]
 
 
 def _told(call: _Called, side: float, before: _Told | None, now_ns: int) -> _Told:
@@ -197,10 +205,13 @@ def _on_way_s(
     return np.where(waits, on_way_s, 0.0)
 
 
-def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:
+def _fact(
+    state: DeskState, event: str, tally: tracking.Tally, until_ns: int, on_way_ws: tracking.Floats
+) -> EventTracked | None:
+    """Return the fact of an interval that is over; None where no second of it was counted."""
     if tally.seconds <= 0:
-        return []
-    asked_w, _, _, row_w = tally.means()
+        return None
+    asked_w, _, share_w, row_w = tally.means()
     delivered_w = float(row_w.sum())
     lacking_w = float(np.sign(asked_w)) * (asked_w - delivered_w)
     why = tally.lack_by_cause(lacking_w) if lacking_w > 1.0 else {}
@@ -210,8 +221,12 @@ def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) ->
         event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples, Packed.of(tally.rows[gave]),
         Packed.of(row_w[gave]),
     )  # fmt: skip
-    cause = derive("claims", SOURCE, event)
-    return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
+    if tally.seconds < LEAST_S:
+        return fact
+    # Who had no time yet to give what he was just called for lacks nothing that others are to make up for.
+    late_w = float(np.sign(state.events[event].power_w)) * on_way_ws / tally.seconds
+    whom = Packed.of(tally.rows), Packed.of(share_w), Packed.of(late_w)
+    return structs.replace(fact, called=whom[0], called_w=whom[1], late_w=whom[2])
 
 
 def _running(state: DeskState) -> list[str]:

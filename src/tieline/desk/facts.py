@@ -225,6 +225,8 @@ class EventTracked(Fact, frozen=True):
     """What a program event asked and got over one interval, and why it fell short (W, by cause).
 
     `rows` are the devices that gave of it, and `row_w` what each gave (W): no market is told that as its own as well.
+    `called` are all that it called and `called_w` what each for (W, means), and `late_w` what of that each had no time
+    to give yet: by these whom it calls is judged. None, where it was too short for that.
     """
 
     event: str
@@ -236,6 +238,9 @@ class EventTracked(Fact, frozen=True):
     readings: int
     rows: Packed | None = None
     row_w: Packed | None = None
+    called: Packed | None = None
+    called_w: Packed | None = None
+    late_w: Packed | None = None
 
 
 class AlarmChanged(Fact, frozen=True):
