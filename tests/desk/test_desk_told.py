@@ -102,7 +102,7 @@ def test_the_target_of_a_device_is_what_holds_it_and_says_whose_it_is() -> None:
         stage.devices.report(stage.devices.batches[-1], Stage.DONE, -10.0, HELD)
         await stage.desk.flush()
         held = told(stage)
-        assert "at -10 W" in held.controls
+        assert "held drawing 10 W" in held.controls
         assert (held.scada.target_w, held.scada.target_of) == (-10.0, "its limit holds it there")
         assert held.scada.mode == "held by its limit"
         await stage.desk.ask(stage.ask("dso", Level.UTILITY, "r0", value=-4_000.0, program="q"))
@@ -203,11 +203,11 @@ def test_a_device_that_a_limit_alone_holds_is_said_to_be_held_until_it_names_a_p
 
         reported, hour_ns = [None], stage.clock.ns + HOUR_NS
         assert await limit(-4_000.0, HELD, 3_000.0) == (
-            "Nobody names a power: it is held by its limit, as its registers know no lower one, at 3,000 W, "
-            "that of operating envelope (level 3)"
+            "Nobody names a power: it is held giving 3,000 W to keep its limit, as it can be told a power, but no limit "
+            "on what it draws, that of operating envelope (level 3)"
         )
         assert stage.replayed(stage.ledger).commands.held_w.tolist() == [3_000.0]
-        assert "held by its limit" in await limit(-2_000.0, HELD, 3_000.0)
+        assert "to keep its limit" in await limit(-2_000.0, HELD, 3_000.0)
         await stage.desk.ask(
             stage.ask("market", Level.MARKET, "r0", value=500.0, end_ns=stage.clock.ns + 90 * SECOND_NS)
         )

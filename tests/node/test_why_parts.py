@@ -226,29 +226,63 @@ def test_why_says_that_a_device_is_left_out_since_when_until_when_and_why(tmp_pa
     assert "left out" not in asked(tmp_path, "home-1", "--at", "2023-11-14T22:11:00Z"), "it had not begun"
 
 
+async def held_alone(node: Node, operator: NodeOperator) -> int:
+    """Let a limit alone hold home-1 at 4 kW, as its link reports it, and return its row."""
+    row, state = node.state.fleet.row("home-1"), node.state
+    said = await operator.limit("feeder-1", AskLimit(-9e3, 9e9, 10, "works"), "ann")
+    assert not isinstance(said, Refusal), str(said)
+    await node.desk.settle()
+    one, now_ns = np.ones(1), node.clock.now_ns()
+    for stage, native, seen_w in ((Stage.SENT, "", np.nan), (Stage.ACCEPTED, "", np.nan), (Stage.DONE, HELD, 4e3)):
+        node.desk.reports(
+            CommandReports(
+                state.command_batches[int(state.commands.batch[row])], "modbus", np.array([row], np.int32),
+                np.array([stage], np.uint8), np.array([now_ns]), np.zeros(1, np.uint8), seen_w * one,
+                (native,) if native else (), (),
+            )
+        )  # fmt: skip
+        await node.desk.flush()
+    return row
+
+
+def test_of_a_battery_that_is_out_and_held_by_a_limit_it_is_said_what_the_owners_word_changes(tmp_path: Path) -> None:
+    """At three in the morning: who asked, what holds, and whether the opt-out matters to that."""
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        assert not isinstance(await operator.opt("home-1", True, "eve"), Refusal)
+        await held_alone(node, operator)
+
+    play(tmp_path, act)
+    told = asked(tmp_path, "home-1")
+    assert "nobody names a power: it is held giving 4,000 W to keep a limit on feeder-1 by console (ENVELOPE)" in told
+    assert "works (ann)" in told.splitlines()[1]
+    assert "its owner has opted out by owner:home-1 (OWNER_NEED)" in told
+    assert "    that keeps what is weaker from calling it, and no limit: those above hold all the same" in told
+    assert HELD not in told
+
+
+def test_an_opt_out_without_a_limit_says_nothing_of_limits(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        assert not isinstance(await operator.opt("home-1", True, "eve"), Refusal)
+
+    play(tmp_path, act)
+    told = asked(tmp_path, "home-1")
+    assert "its owner has opted out by owner:home-1 (OWNER_NEED)" in told
+    assert "no limit" not in told
+
+
 def test_a_battery_that_a_limit_alone_holds_is_told_as_held_and_by_whom(tmp_path: Path) -> None:
     async def act(node: Node, operator: NodeOperator) -> None:
-        row, state = node.state.fleet.row("home-1"), node.state
-        said = await operator.limit("feeder-1", AskLimit(-9e3, 9e9, 10, "works"), "ann")
-        assert not isinstance(said, Refusal), str(said)
-        await node.desk.settle()
-        one, now_ns = np.ones(1), node.clock.now_ns()
-        for stage, native, seen_w in ((Stage.SENT, "", np.nan), (Stage.ACCEPTED, "", np.nan), (Stage.DONE, HELD, 4e3)):
-            node.desk.reports(
-                CommandReports(
-                    state.command_batches[int(state.commands.batch[row])], "modbus", np.array([row], np.int32),
-                    np.array([stage], np.uint8), np.array([now_ns]), np.zeros(1, np.uint8), seen_w * one,
-                    (native,) if native else (), (),
-                )
-            )  # fmt: skip
-            await node.desk.flush()
+        state, now_ns = node.state, node.clock.now_ns()
+        row = await held_alone(node, operator)
         assert len(remembered(state, [row], now_ns)) == 1
         state.commands.stage[row] = int(Stage.SENT)  # the server goes while a renewal is on its way
         assert len(remembered(state, [row], now_ns)) == 1, "and it is known to the next"
 
     play(tmp_path, act)
     told, answer = asked(tmp_path, "home-1"), json.loads(asked(tmp_path, "home-1", "--json"))
-    assert "nobody names a power: held by its limit, as its registers know no lower one, at 4000 W" in told
+    assert "nobody names a power: it is held giving 4,000 W to keep a limit on feeder-1 by console (ENVELOPE)" in told
+    assert "    it can be told a power, but no limit on what it draws: so one within it is held until that ends" in told
     assert "it runs by itself" not in told
     assert "  limit ENVELOPE: " in told and "works" in told
     assert "<- 2023-11-14T22:13:20Z ClaimsPlaced" in told, "with its cause"

@@ -10,13 +10,23 @@ from numpy.typing import NDArray
 from tieline.desk.resource_views import ClaimView
 from tieline.desk.state import DeskState
 from tieline.node.read_contracts import not_covered
-from tieline.node.read_held import Heard, binding, lost_says, off_says, out_of_reach, share_of, uncounted_by
+from tieline.node.read_held import (
+    ONLY_POWERS,
+    Heard,
+    binding,
+    lost_says,
+    off_says,
+    out_of_reach,
+    power_says,
+    share_of,
+    uncounted_by,
+)
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
 from tieline.node.read_wait import UNRELEASED, stray, stray_says
 from tieline.node.read_words import kw
 from tieline.node.why_claims import asked_w
 from tieline.resource.arbitrate import Arbitration
-from tieline.resource.command import HELD, Stage
+from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.setpoint import Bounds
 from tieline.times import iso
@@ -77,7 +87,7 @@ def _unnamed(
 def _at_limit(ends: Bounds, held_w: float) -> str:
     """Return the power that a limit leaves a device, or pushes it to."""
     if math.isfinite(held_w):
-        return f"Nobody names a power: it is {HELD}, at {held_w:z,.0f} W"
+        return f"Nobody names a power: it is held {power_says(held_w)} to keep its limit, as {ONLY_POWERS}"
     if ends.low_w == ends.high_w:
         # A limit that leaves it one power alone names that as a target would: it doesn't run by itself.
         return f"Nobody names a power: it is held at {kw(ends.low_w)}"

@@ -158,6 +158,20 @@ def off_says(share: dict[str, Any], resource: str) -> str:
     return f"{text}, and no turn can come: {runs}, and {leaves}"
 
 
+ONLY_POWERS = "it can be told a power, but no limit on what it draws"
+"""Why a limit alone holds a device at one power (`resource.command.HELD`)."""
+
+
+def power_says(power_w: float) -> str:
+    """Return at which power a device is held, in words.
+
+    >>> power_says(4000.0), power_says(-250.0), power_says(0.0)
+    ('giving 4,000 W', 'drawing 250 W', 'at 0 W')
+    """
+    amount = f"{abs(power_w):,.0f}"
+    return "at 0 W" if amount == "0" else f"{'giving' if power_w > 0.0 else 'drawing'} {amount} W"
+
+
 def batch_of(claim: str) -> str:
     """Return the id of the batch that a claim's id names."""
     return claim.partition("/")[0]

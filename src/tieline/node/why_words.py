@@ -10,12 +10,12 @@ import click
 from tieline.desk.called import SET_ASIDE
 from tieline.desk.counted_loads import SAYS
 from tieline.node.read_control import NOT_IN_FORCE
-from tieline.node.read_held import off_says
+from tieline.node.read_held import ONLY_POWERS, off_says, power_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
 from tieline.node.read_wait import UNRELEASED, stray_says
 from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.claim import ClaimKind, Quantity
-from tieline.resource.command import HELD, Stage
+from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.times import SECOND_NS, parse_iso
 
@@ -53,7 +53,7 @@ def tell(answer: dict[str, Any]) -> None:
     goes_on = bool(answer["in_local"] or answer["stands_until"])
     is_off = winner is None and share is not None and not goes_on
     if answer["held_w"] is not None:
-        click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
+        _tell_held(answer)
     elif winner is None and not goes_on and answer["held_by_timer"]:
         click.echo(f"  nobody names a power: its own timer holds it off until {answer['held_by_timer']}")
     elif is_off and (share["waits_for_turn"] or share["too_small"]):
@@ -114,6 +114,8 @@ def tell(answer: dict[str, Any]) -> None:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
         click.echo(f"  {_gate_says(gate, gate['on'] if gate and gate['on'] != answer['resource'] else '')}")
+        if gate and gate["level"] == Level.OWNER_NEED.name and _claimed(answer):
+            click.echo("    that keeps what is weaker from calling it, and no limit: those above hold all the same")
     _tell_contracts(answer)
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
@@ -179,9 +181,24 @@ def _tell_lost(lost: dict[str, Any]) -> None:
         click.echo(f"    what it was told since, until {lost['told_until']}, it has not answered")
 
 
+def _claimed(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the limits on a device that somebody placed: all but its rating."""
+    return [limit for limit in answer["limits"] if limit["level"] != Level.PHYSICS.name]
+
+
+def _tell_held(answer: dict[str, Any]) -> None:
+    """Say at which power a device is held that nobody asks for, whose limit that keeps, and why it is held at one."""
+    placed = [limit for limit in _claimed(answer) if limit["by"]]
+    # Only what it may draw is kept so: of several limits the one that leaves it least of that.
+    of = max(placed, key=lambda limit: -math.inf if limit["low_w"] is None else limit["low_w"], default=None)
+    whose = "a limit" if of is None else f"a limit on {of['on']} {_by(of['by'])}"
+    click.echo(f"  nobody names a power: it is held {power_says(answer['held_w'])} to keep {whose}")
+    click.echo(f"    {ONLY_POWERS}: so one within it is held until that ends")
+
+
 def _only_power(answer: dict[str, Any]) -> str:
     """Return whose limits leave a device one power alone; empty: it may choose, or only its own rating binds it."""
-    claimed = [limit for limit in answer["limits"] if limit["level"] != Level.PHYSICS.name]
+    claimed = _claimed(answer)
     if not claimed or answer["low_w"] != answer["high_w"]:
         return ""
     by = answer["limited_by"] or (claimed[0]["by"] if len(claimed) == 1 else None)
