@@ -14,6 +14,7 @@ from console_stage import Running
 from test_console_unknown import HandClock, _fleet, _hear, on_node
 
 from tieline.console.auth.roles import Action, Role, may
+from tieline.desk.ports import Granted
 from tieline.desk.screens import AskLimit
 from tieline.errors import InvariantError
 from tieline.node.operator import NodeOperator
@@ -21,6 +22,7 @@ from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.batch import Readings
 from tieline.resource.point import code
+from tieline.resource.quality import Quality
 from tieline.store.segment import read_segment
 from tieline.store.series import Historian, Wal
 from tieline.times import MINUTE_NS, SECOND_NS, from_ns, iso, parse_iso
@@ -221,6 +223,32 @@ def test_an_event_that_no_device_is_rated_for_is_taken_and_its_answers_say_so(ru
     for said in (*(answer.json() for answer in answers), listed):
         assert said["unmet"].startswith(f"it can't be met: {device} is rated for "), said
         assert said["unmet"].endswith("which is less than the 90000 W asked"), said
+
+
+def test_a_limit_on_what_nobody_sees_says_what_it_goes_by_and_on_what_is_seen_does_not(tmp_path: Path) -> None:
+    ask = AskLimit(-1e3, 1e3, 5, "a test")
+
+    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
+        async def unseen(resource: str) -> str:
+            said = await operator.limit(resource, ask, "ann")
+            assert isinstance(said, Granted)
+            return said.unseen
+
+        await _hear(node, 1_000.0)
+        assert await unseen("battery-3") == ""
+        node.state.fleet.quality[[3, 4]] = int(Quality.COMM_LOST)
+        assert await unseen("battery-3") == (
+            "battery-3 can't be seen now: until it is heard it goes by what it took last and then by its default, and "
+            "nobody sees whether the limit is kept"
+        )
+        assert await unseen("feeder-01") == "", "the others keep it"
+        node.state.fleet.quality[:] = int(Quality.COMM_LOST)
+        assert await unseen("feeder-01") == (
+            "none of the 10 devices of feeder-01 can be seen now: until they are heard they go by what they took last "
+            "and then by their defaults, and nobody sees whether the limit is kept"
+        )
+
+    on_node(tmp_path, _fleet(2, 10), act)
 
 
 def test_a_limit_on_a_group_says_what_limits_of_their_own_keep_its_devices_from(tmp_path: Path) -> None:

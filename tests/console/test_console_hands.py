@@ -6,6 +6,8 @@ import pytest
 from console_stage import Running
 from test_console_people import _page
 
+from tieline.resource.quality import Quality
+
 FOCUSED = "() => document.activeElement.tagName + ' ' + (document.activeElement.textContent || '').slice(0, 20)"
 
 
@@ -55,6 +57,30 @@ def test_a_limit_may_be_of_the_lower_end_alone_and_the_focus_goes_back_to_what_o
     assert page.evaluate(FOCUSED) == "BUTTON Limit …"
     row = running.stage.node.state.fleet.row(device)
     assert claims_of(running, device) == [(-1_000.0, float(running.stage.node.state.fleet.max_inject_w[row]))]
+    assert page.errors == []
+    page.context.close()
+
+
+def test_a_limit_on_what_nobody_sees_is_told_as_in_force_and_then_that_nobody_sees_it(
+    running: Running, browser, device: str
+) -> None:
+    """What an answer says stood in the place of what was done."""
+    fleet = running.stage.node.state.fleet
+    row = fleet.row(device)
+    page = _page(browser, running, running.cookies["ann"])
+    page.goto(f"{running.url}/resource/{device}")
+    page.get_by_role("button", name="Limit …").click(timeout=60_000)
+    page.get_by_label("At least, kW").fill("-1")
+    page.get_by_label("Because").fill("works on the line")
+    was = int(fleet.quality[row])
+    try:
+        fleet.quality[row] = int(Quality.COMM_LOST)
+        page.get_by_role("button", name="Put into force").click()
+        told = page.get_by_text("Limit in force; it ends by itself.")
+        told.wait_for(timeout=60_000)
+        assert f"Note that {device} can't be seen now: until it is heard it goes by" in told.inner_text()
+    finally:
+        fleet.quality[row] = was
     assert page.errors == []
     page.context.close()
 

@@ -228,7 +228,7 @@ function Acts({ view }: { view: View }) {
   const [because, setBecause] = useState('');
   const [problem, setProblem] = useState('');
   const act = (path: string, body?: unknown, done?: string) => post<{ done?: boolean; payload?: string; id?: string; says?: string }>(`/resources/${encodeURIComponent(view.id)}/${path}`, body)
-    .then((answer) => { setOpen(false); setProblem(''); if (answer.payload) tellWaiting(answer.id!); else toast.value = answer.says ? `Recorded; ${answer.says}.` : done ?? 'Done and recorded.'; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+    .then((answer) => { setOpen(false); setProblem(''); if (answer.payload) tellWaiting(answer.id!); else toast.value = !answer.says ? done ?? 'Done and recorded.' : done ? `${done} Note that ${answer.says}.` : `Recorded; ${answer.says}.`; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
   const mine = view.claims.some((claim) => claim.source === 'console');
   return (
     <div class="acts">

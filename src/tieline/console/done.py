@@ -19,8 +19,9 @@ KILLED = (
 class Done(Struct, frozen=True):
     """It is done and recorded; `claim` names what it became, where it became something.
 
-    `says` tells what keeps it from having its effect at once, or in full, what loads draw that a limit leaves out of
-    account, what it takes the place of, or why there was nothing to do; empty: nothing does.
+    `says` tells what keeps it from having its effect at once, or in full, that nothing of what a limit bounds can be
+    seen now, what loads draw that it leaves out of account, what it takes the place of, or why there was nothing to do;
+    empty: nothing does.
     """
 
     done: bool
@@ -39,5 +40,5 @@ def done_to_devices(call: Call, answer: Any) -> Done:
     """Return the answer to an act that devices are to be told of, with what keeps it from them."""
     made = done(answer)
     killed = KILLED if call.desk.reader.shell().is_killed else ""
-    says = (killed, *(getattr(answer, name, "") for name in ("unmet", "loads", "replaces", "stands")))
+    says = (killed, *(getattr(answer, name, "") for name in ("unmet", "unseen", "loads", "replaces", "stands")))
     return msgspec.structs.replace(made, says="; ".join(word for word in says if word))

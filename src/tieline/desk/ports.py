@@ -143,9 +143,8 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
     `version` grows with each wish of the same (source, program, resource, quantity). `tagged_ns` is the sender's own
     time tag where the protocol has one. `native` is the protocol's own words or bytes, kept for the trace; `frame` is
-    the id of the message that carried it. A DELTA names the reservation that it draws on; `people` are those who stand
-    behind an ask of a person, two of them where it is a dangerous one; when it ends its devices are let go at random
-    within `randomise_s`.
+    the id of the message that carried it. A DELTA names the reservation that it draws on; `people` stand behind an ask
+    of a person, two where it is a dangerous one; its end lets devices go at random within `randomise_s`.
     """
 
     source: str
@@ -172,8 +171,8 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Granted(Struct, frozen=True):
-    """An accepted ask: its claim, and the revision from which every read shows it; words of what it takes the place of,
-    that it is beyond ratings, that it stood already, and that what loads draw makes no room (each empty: nothing)."""
+    """An accepted ask: its claim, and the revision from which every read shows it. Words (each empty: nothing) of what
+    it replaces, of being beyond ratings, that it stood already, that draws make no room, that nobody is seen."""
 
     claim: str
     revision: int
@@ -181,6 +180,7 @@ class Granted(Struct, frozen=True):
     unmet: str = ""
     stands: str = ""
     loads: str = ""
+    unseen: str = ""
 
 
 class Inlet(Protocol):

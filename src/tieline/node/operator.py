@@ -32,6 +32,7 @@ from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import FOREVER_NS, MINUTE_NS, iso
 
 MOST_MINUTES = 48 * 60
@@ -178,7 +179,9 @@ class NodeOperator:
         fleet = self.node.state.fleet
         unmet = beyond_rating(fleet, resource, ask)
         unmet = unmet or barred_says(self.node.state, resource, ask.low_w, ask.high_w, Level.ENVELOPE, now_ns)
-        granted = msgspec.structs.replace(granted, unmet=unmet, loads=cuts_says(self.node.state, wish, now_ns))
+        granted = msgspec.structs.replace(
+            granted, unmet=unmet, unseen=unseen(fleet, resource), loads=cuts_says(self.node.state, wish, now_ns)
+        )
         if before is None or before.ask.end_ns <= now_ns:
             return granted
         was = before.ask
@@ -286,6 +289,23 @@ def refusal_of_ends(low_w: float, high_w: float) -> Refusal | None:
     if np.isfinite(low_w) and np.isfinite(high_w) and low_w <= high_w:
         return None
     return Refusal("both ends are finite, low first", "low_w, high_w", f"{low_w}, {high_w}", "low <= high")
+
+
+def unseen(fleet: Fleet, resource: str) -> str:
+    """Say that nothing of a resource can be seen now, so that nobody takes its limit for kept; empty: something is."""
+    rows = fleet.leaves(resource)
+    if not ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0).all():
+        return ""
+    end = "and nobody sees whether the limit is kept"
+    if len(rows) == 1:
+        name = fleet.id_of(int(rows[0]))
+        return (
+            f"{name} can't be seen now: until it is heard it goes by what it took last and then by its default, {end}"
+        )
+    return (
+        f"none of the {len(rows):,} devices of {resource} can be seen now: until they are heard they go by what they "
+        f"took last and then by their defaults, {end}"
+    )
 
 
 def beyond_rating(fleet: Fleet, resource: str, ask: AskLimit) -> str:
