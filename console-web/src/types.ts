@@ -112,12 +112,12 @@ export interface ProgramEvent {
   state: string; composed_by: string; approved_by: string; why: string; next: string[];
   reserved_w: number; reserved_wh: number; asked_wh: number; delivered_wh: number;
   called: number; opted_out: number; lacks_wh: Record<string, number>; over_wh: number;
-  uncounted: [number, number][]; counted_to_ns: number; unmet: string;
+  uncounted: [number, number][]; counted_to_ns: number; unmet: string; equal: string;
 }
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
-  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; unagreed: number; unagreed_why: string; unknown_program: string; asks: string; free_says: string; awards_say: string; warning: string; unmet: string; effects: Effect[];
+  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; unagreed: number; unagreed_why: string; unknown_program: string; asks: string; free_says: string; awards_say: string; warning: string; unmet: string; equal: string; effects: Effect[];
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;

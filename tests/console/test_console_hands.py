@@ -111,6 +111,27 @@ def test_the_focus_stays_near_where_a_preview_was_submitted(running: Running, br
     page.context.close()
 
 
+def test_a_preview_of_what_is_called_already_says_so_before_anybody_submits_it(running: Running, browser) -> None:
+    page = composing(running, browser, "Words")
+    submit = previewed(page, "13")
+    submit.wait_for(timeout=60_000)
+    assert page.get_by_text("equal event").count() == 0
+    submit.click()
+    page.get_by_text("A second person must approve it").first.wait_for(timeout=60_000)
+    previewed(page, "13").wait_for(timeout=60_000)
+    said = page.get_by_role("status").get_by_text("An equal event stands already: event:").inner_text(timeout=60_000)
+    assert "by ann (Submitted)" in said
+    assert said.endswith(
+        "asks for 26,000 W less consumption, or as much more generation: cancel one if it was meant once."
+    )
+    assert page.errors == []
+    page.context.close()
+    with running.client("ann") as ann:
+        for event in ann.get("/api/v1/events").json():
+            if event["power_w"] == 13_000.0:
+                ann.post(f"/api/v1/events/{event['id']}/cancel").raise_for_status()
+
+
 @pytest.mark.parametrize("width", [1440, 1280, 1200])
 def test_the_first_line_of_the_header_stays_one_line_with_the_kill_switch_pressed(
     running: Running, browser, width: int

@@ -7,13 +7,14 @@ import asyncio
 import pytest
 from msgspec import structs
 from programs_stage import START, Programs
+from test_desk_event_sum import Called
 
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.events import preview, view_of
 from tieline.desk.ports import Award
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
-from tieline.times import HOUR_NS
+from tieline.times import HOUR_NS, SECOND_NS
 
 
 @pytest.mark.parametrize(
@@ -124,3 +125,56 @@ def test_of_devices_whose_rating_nobody_knows_no_event_is_said_to_be_beyond_it()
     stage.state.fleet.max_inject_w[3] = stage.state.fleet.max_absorb_w[3] = 0.0
     shown = preview(stage.state, ComposeEvent("p", "pool-1", START, START + HOUR_NS, 1e9), stage.clock.ns)
     assert isinstance(shown, EventPreview) and shown.unmet == ""
+
+
+def test_an_event_equal_to_one_that_stands_says_so_in_its_preview_and_its_answer_and_that_amounts_add_up() -> None:
+    async def play() -> None:
+        stage = Called()
+        first = await stage.compose(10_000.0)
+        assert isinstance(first, ProgramEvent)
+        assert view_of(stage.state, first).equal == ""
+        wish = ComposeEvent(first.program, first.group, START + 59 * SECOND_NS, START + HOUR_NS, 10_000.0)
+        shown = preview(stage.state, wish, stage.clock.ns)
+        assert isinstance(shown, EventPreview), str(shown)
+        said = (
+            f"an equal event stands already: {first.id} by ada (New), under the same program, for the same group, minutes "
+            "and power; each is met for itself, so that together it asks for 20,000 W less consumption, or as much more "
+            "generation: cancel one if it was meant once"
+        )
+        assert shown.equal == said
+        second = await stage.compose(10_000.0)
+        assert isinstance(second, ProgramEvent)
+        assert view_of(stage.state, second).equal == said
+        for event in (first.id, second.id):
+            await stage.step(event, EventState.SUBMITTED, "ada")
+            assert isinstance(await stage.step(event, EventState.APPROVED), ProgramEvent)
+        assert await stage.minutes(3) == pytest.approx([20_000.0] * 3), "what is said is what comes of it"
+        third = preview(stage.state, wish, stage.clock.ns)
+        assert isinstance(third, EventPreview)
+        assert third.equal.startswith(
+            f"2 equal events stand already: {first.id} by ada (In Progress), {second.id} by ada"
+        )
+        await stage.step(first.id, EventState.CANCELED, "ada")
+        assert stage.seen(second.id).equal == ""
+        assert await stage.minutes(1) == pytest.approx([10_000.0])
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"program": "other"}, {"group": "feeder-1"}, {"power_w": 9_000.0}, {"power_w": -10_000.0},
+     {"start_ns": START + HOUR_NS // 2}, {"end_ns": START + 2 * HOUR_NS}],
+    ids=lambda other: next(iter(other)),
+)  # fmt: skip
+def test_an_event_that_differs_in_program_group_time_or_power_is_said_to_equal_none(other: dict[str, object]) -> None:
+    async def play() -> None:
+        stage = Programs()
+        made = await stage.compose(10_000.0)
+        assert isinstance(made, ProgramEvent)
+        wish = structs.replace(ComposeEvent(made.program, made.group, START, START + HOUR_NS, 10_000.0), **other)
+        shown = preview(stage.state, wish, stage.clock.ns)
+        assert isinstance(shown, EventPreview), str(shown)
+        assert shown.equal == ""
+
+    asyncio.run(play())

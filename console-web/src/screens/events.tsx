@@ -13,7 +13,7 @@ export function EventsScreen() {
   useEffect(() => show('events', 'overview', ...(may('confirm') ? ['waiting'] : [])), []);
   const events = views.value.events as ProgramEvent[] | undefined;
   const [problem, setProblem] = useState('');
-  const step = (event: ProgramEvent, to: string) => post<ProgramEvent>(`/events/${encodeURIComponent(event.id)}/${to}`).then((now) => { setProblem(''); toast.value = `${event.program}: ${to} done and recorded${now.unmet && `; ${now.unmet}`}.`; }, (e) => setProblem(says(e)));
+  const step = (event: ProgramEvent, to: string) => post<ProgramEvent>(`/events/${encodeURIComponent(event.id)}/${to}`).then((now) => { setProblem(''); toast.value = `${event.program}: ${to} done and recorded${now.unmet && `; ${now.unmet}`}${now.equal && `; ${now.equal}`}.`; }, (e) => setProblem(says(e)));
   return (
     <div class="screen">
       <h1 class="hidden">Event desk</h1>
@@ -28,7 +28,7 @@ export function EventsScreen() {
               <tbody>{events.map((event) => (
                 <tr key={event.id} class={event.state === 'In Progress' ? 'on' : ''}>
                   <td>{event.program}{event.why && <div class="quiet small">{event.why}</div>}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
-                  <td><span class="keep">{day(event.start_ns)}</span> <span class="keep">{clock(event.start_ns, false)} to {clock(event.end_ns, false)}</span></td><td class="n">{power(event.power_w)}{event.unmet && <div class="small bad"><Mark priority={2} /> {event.unmet}</div>}</td>
+                  <td><span class="keep">{day(event.start_ns)}</span> <span class="keep">{clock(event.start_ns, false)} to {clock(event.end_ns, false)}</span></td><td class="n">{power(event.power_w)}{event.unmet && <div class="small bad"><Mark priority={2} /> {event.unmet}</div>}{event.equal && <div class="small entered">{event.equal}</div>}</td>
                   <td class="n">{event.reserved_w ? <>{power(event.reserved_w)} <span class="quiet">{energy(event.reserved_wh)}</span></> : <span class="quiet">{['Canceled', 'Lapsed'].includes(event.state) ? 'given back' : 'nothing'}</span>}</td>
                   <td class="n"><Course event={event} /></td>
                   <td><Lacks event={event} /></td>
@@ -150,6 +150,7 @@ function Compose() {
           <Effects preview={preview} />
           {preview.unknown_program && <p class="pad entered" role="status">{preview.unknown_program[0].toUpperCase() + preview.unknown_program.slice(1)}.</p>}
           {preview.awards_say && <p class="pad entered" role="status">{preview.awards_say[0].toUpperCase() + preview.awards_say.slice(1)}.</p>}
+          {preview.equal && <p class="pad entered" role="status">{preview.equal[0].toUpperCase() + preview.equal.slice(1)}.</p>}
           {preview.unmet && <p class="problem pad" role="alert">{preview.unmet[0].toUpperCase() + preview.unmet.slice(1)}.</p>}
           {preview.warning && <p class="problem pad" role="alert">It would get nothing: {preview.warning}. Devices may be free again when it begins.</p>}
           <p class="pad"><button onClick={compose}>{preview.warning || preview.unmet ? 'Submit all the same' : 'Submit for approval'}</button> <span class="quiet">calls {preview.devices.toLocaleString('en-US')} devices for {power(preview.expected_w)}</span></p>

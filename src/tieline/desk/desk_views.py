@@ -145,7 +145,7 @@ class EventPreview(View, frozen=True):
     mostly for `unagreed_why`. `unknown_program` says that no contract there knows the program, and how many of which
     kind it calls all the same ("": one knows it). `asks` is its amount in words, `awards_say` what awards in its hours
     may take of it ("": none stands there), `unmet` that it asks for more than its devices are rated to move ("": it
-    doesn't).
+    doesn't), `equal` which events ask the same already, and that amounts add up ("": none does).
     """
 
     group: str
@@ -177,6 +177,7 @@ class EventPreview(View, frozen=True):
     free_says: str = ""
     awards_say: str = ""
     unmet: str = ""
+    equal: str = ""
 
 
 class MarketHour(View, frozen=True):

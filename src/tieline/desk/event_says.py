@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import DEMAND_RESPONSE
 from tieline.desk.event_split import Shared
-from tieline.desk.programs import ProgramEvent
+from tieline.desk.programs import NEXT, ProgramEvent
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import Fleet
+from tieline.times import MINUTE_NS
+
+MOST_NAMED = 3
+"""So many equal events are named."""
 
 
 def says_asked(power_w: float) -> str:
@@ -25,6 +29,32 @@ def says_asked(power_w: float) -> str:
     amount = f"{abs(power_w):,.1f}".removesuffix(".0")
     load, makes = ("less", "more") if power_w > 0 else ("more", "less")
     return f"asks for {amount} W {load} consumption, or as much {makes} generation"
+
+
+def says_equal(events: Iterable[ProgramEvent], wish: ProgramEvent) -> str:
+    """Return which other events that are not over ask the same, and what all of them together ask for; "": none does.
+
+    Nobody tells a call that was sent twice from two that are meant: both stand, each booked and met for itself.
+
+    Args:
+        events: Those of the desk.
+        wish: The one that is composed, or stands among them.
+    """
+    found = [
+        event for event in events
+        if event.id != wish.id and NEXT[event.state] and abs(event.start_ns - wish.start_ns) < MINUTE_NS
+        and abs(event.end_ns - wish.end_ns) < MINUTE_NS
+        and (event.program, event.group, event.power_w) == (wish.program, wish.group, wish.power_w)
+    ]  # fmt: skip
+    if not found:
+        return ""
+    names = ", ".join(f"{event.id} by {event.composed_by} ({event.state.value})" for event in found[:MOST_NAMED])
+    names += f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    stand = "an equal event stands" if len(found) == 1 else f"{len(found)} equal events stand"
+    return (
+        f"{stand} already: {names}, under the same program, for the same group, minutes and power; each is met for "
+        f"itself, so that together it {says_asked((len(found) + 1) * wish.power_w)}: cancel one if it was meant once"
+    )
 
 
 def says_unmet(fleet: Fleet, group: str, power_w: float) -> str:

@@ -17,7 +17,8 @@ class EventView(View, frozen=True):
     `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacked of the asked in each
     interval, by cause (none below 0.5 Wh: the largest has that), and `over_wh` what others gave beyond it: asked -
     delivered = all lacks - over (as amounts).
-    `unmet` says that it asks for more than its devices are rated to move ("": it doesn't, or is over).
+    `unmet` says that it asks for more than its devices are rated to move ("": it doesn't, or is over), `equal` which
+    other events ask the same beside it, and what all of them come to ("": none does, or it is over).
     All of these are of what was counted: up to `counted_to_ns` (0: nothing yet), without the stretches `uncounted`
     ([start, end) in ns), in which no server ran or what it had counted died with it.
     """
@@ -46,3 +47,4 @@ class EventView(View, frozen=True):
     uncounted: tuple[tuple[int, int], ...] = ()
     counted_to_ns: int = 0
     unmet: str = ""
+    equal: str = ""

@@ -29,6 +29,7 @@ from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_says import (
     says_asked,
     says_awards,
+    says_equal,
     says_free,
     says_rebound,
     says_unknown,
@@ -78,7 +79,7 @@ def view_of(state: DeskState, event: ProgramEvent) -> EventView:
         len(rows), int(state.opted_out[rows].sum()), lacks_wh, over_wh,
         says_asked(event.power_w), () if counted is None else counted.uncounted(),
         0 if counted is None or not asked_wh else counted.to_ns,
-        unmet,
+        unmet, says_equal(state.events.values(), event) if is_open else "",
     )  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
         says_unknown(state, _event(wish, "", ""), by_kind), says_asked(wish.power_w),
         says_free(left.free_w, found.most_w), says_awards(state, _event(wish, "", ""), rows, share_w),
-        says_unmet(state.fleet, wish.group, wish.power_w),
+        says_unmet(state.fleet, wish.group, wish.power_w), says_equal(state.events.values(), _event(wish, "", "")),
     )  # fmt: skip
 
 
