@@ -262,3 +262,34 @@ def test_a_limit_on_a_group_says_what_limits_of_their_own_keep_its_devices_from(
         assert (await operator.limit("feeder-02", AskLimit(-5e4, 0.0, 5, "a test"), "ann")).unmet == "", "not its own"
 
     on_node(tmp_path, _fleet(2, 10), act)
+
+
+def test_an_event_that_is_sent_twice_with_one_key_is_one_event_and_with_another_body_is_refused(
+    running: Running,
+) -> None:
+    now_ns = running.now_ns
+    spans = {"start_ns": now_ns + 600 * SECOND_NS, "end_ns": now_ns + 1_200 * SECOND_NS}
+    wish = {"program": "Peak relief", "group": "feeder-01", "power_w": 1_000.0, "why": "sent twice", **spans}
+
+    def sent(client: httpx.Client, key: str, **other: object) -> httpx.Response:
+        return client.post("/api/v1/events", json=wish | other, headers={"Idempotency-Key": key})
+
+    with running.client("ann") as ann, running.client("ben") as ben:
+        first, again, quoted = sent(ann, "k-1"), sent(ann, "k-1"), sent(ann, '"k-1"')
+        assert (first.status_code, first.json()) == (200, again.json()) == (200, quoted.json())
+        his = sent(ben, "k-1")
+        assert his.json()["id"] != first.json()["id"], "a key is of who sends it"
+        refused = sent(ann, "k-1", power_w=2_000.0)
+        assert refused.status_code == 422
+        assert {"field": "Idempotency-Key", "rule": "idempotency", "holder": first.json()["id"]}.items() <= (
+            refused.json().items()
+        )
+        for key in ("", "x" * 256):
+            answer = sent(ann, key)
+            assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")
+        mine = [event["id"] for event in ann.get("/api/v1/events").json() if event["why"] == "sent twice"]
+        assert sorted(mine) == sorted([first.json()["id"], his.json()["id"]])
+        for name in mine:
+            ann.post(f"/api/v1/events/{name}/cancel").raise_for_status()
+        described = ann.get("/api/v1/openapi.json").json()["paths"]["/api/v1/events"]["post"]["parameters"]
+    assert [(one["name"], one["in"]) for one in described] == [("Idempotency-Key", "header")]

@@ -10,7 +10,8 @@ import msgspec
 
 from tieline.about import VERSION
 from tieline.console.auth.roles import ALLOWED
-from tieline.console.table import Route
+from tieline.console.table import MOST_KEY, Route
+from tieline.desk.screens import KEY
 from tieline.resource.point import json_schema, points
 
 _PROBLEM = {
@@ -28,6 +29,13 @@ _AS_OF = {
     "name": "as_of", "in": "query", "required": False, "schema": {"type": "string"},
     "description": "ns since 1970, or ISO 8601 with an offset: the view as it was known then; `/api/v1/past` says "
     "which instants are kept",
+}  # fmt: skip
+
+
+_ONCE = {
+    "name": KEY, "in": "header", "required": False, "schema": {"type": "string", "minLength": 1, "maxLength": MOST_KEY},
+    "description": "The sender's own name of this call. Sent again by the same person with the same body it is done "
+    "once, and answered with what it became; with another body it is refused (422)",
 }  # fmt: skip
 
 
@@ -76,6 +84,7 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
             {"name": key, "in": "query", "required": False, "description": says, "schema": {"type": "string"}}
             for key, says in route.query
         ]
+        + ([_ONCE] if route.is_once else [])
         + ([_AS_OF] if route.method == "GET" and route.action is not None else []),
         "responses": {
             "200": {"description": "Done", "content": {"application/json": {"schema": schema_of[route.answer]}}},

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from tieline.desk.screens import ONCE
 from tieline.resource.claim import Refusal
 
 TITLES = {
@@ -132,8 +133,10 @@ def good(answer: Any) -> Any:
 
 
 def refused(refusal: Refusal) -> Problem:
-    """Return a refusal of the desk as a problem: 404 for what is unknown, 403 for two people, else 409."""
-    status = 404 if refusal.reason.startswith("no such") else 403 if refusal.rule == "two people" else 409
+    """Return a refusal of the desk as a problem: 404 for what is unknown, 403 for two people, 422 for a key that was
+    another call's, else 409."""
+    status = {"two people": 403, ONCE: 422}.get(refusal.rule, 409)
+    status = 404 if refusal.reason.startswith("no such") else status
     return Problem(
         status, refusal.reason, field=refusal.field, value=refusal.value, limit=refusal.limit, holder=refusal.holder,
         rule=refusal.rule,

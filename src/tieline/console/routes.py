@@ -156,7 +156,7 @@ async def _acknowledge(call: Call) -> Done:
 
 
 async def _compose(call: Call) -> EventView:
-    answer: EventView = good(await call.desk.operator.compose(call.body, call.name))
+    answer: EventView = good(await call.desk.operator.compose(call.body, call.name, call.key))
     return answer
 
 
@@ -340,7 +340,10 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/events/preview", Action.COMPOSE_EVENT, _preview, "What an event would do; nothing happens",
         d.EventPreview, ComposeEvent, act="preview_event",
     ),
-    Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", EventView, ComposeEvent),
+    Route(
+        "POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", EventView, ComposeEvent,
+        is_once=True,
+    ),
     Route(
         "POST", f"{_A}/events/{{event}}/submit", Action.COMPOSE_EVENT, _submit, "Submit an event for approval",
         EventView, subject="event", act="submit_event",

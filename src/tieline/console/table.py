@@ -15,8 +15,10 @@ from tieline.console.auth.roles import Action
 from tieline.console.auth.second import SecondPerson
 from tieline.console.auth.sessions import Sessions, Who
 from tieline.console.problems import Problem
-from tieline.desk.screens import Intake, Operator, Reader, Trader
+from tieline.desk.screens import KEY, Intake, Operator, Reader, Trader
 from tieline.times import parse_iso
+
+MOST_KEY = 255
 
 
 @dataclass
@@ -46,6 +48,22 @@ class Call:
     body: Any = None
     cookie: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The sender's own name of this call, by which it is done once however often it comes; empty: it has none.
+
+        Raises:
+            Problem: 422 where it is no key.
+        """
+        text = self.request.headers.get(KEY)
+        if text is None:
+            return ""
+        key = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+        if not 0 < len(key) <= MOST_KEY or not key.isascii() or not key.isprintable():
+            limit = f"1 to {MOST_KEY} printable characters of ASCII"
+            raise Problem(422, "a call's key is short and plain", field=KEY, value=text[:80], limit=limit)
+        return key
 
     @property
     def name(self) -> str:
@@ -123,7 +141,7 @@ class Route:
 
     `is_raw`: the handler reads the body by itself and nothing is audited, as measurements never enter the journal.
     `two` says of a call why it needs a second person; empty: it needs none. `act` is what the audit calls it where
-    several routes are one action.
+    several routes are one action. `is_once`: a header `Idempotency-Key` lets it be sent again and done once.
     """
 
     method: str
@@ -138,6 +156,7 @@ class Route:
     two: Callable[[Call], str] | None = None
     is_raw: bool = False
     act: str = ""
+    is_once: bool = False
 
     @property
     def instants(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check, lapses
-from tieline.desk.screens import ComposeEvent
+from tieline.desk.screens import KEY, ONCE, ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.able import stored_wh
@@ -154,6 +154,27 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     )  # fmt: skip
 
 
+def keyed(state: DeskState, wish: ComposeEvent, by: str, key: str) -> ProgramEvent | Refusal | None:
+    """Return the event that somebody composed with a key before, a refusal where that was another; None: none was.
+
+    Its id follows from the key, so that a call that is sent again finds it, whatever died in between.
+    """
+    event = state.events.get(_name_of(by, key)) if key else None
+    if event is None or event.asked == _asked(wish):
+        return event
+    return Refusal(
+        "the key was used for another event", KEY, key, "a key of its own for each call", holder=event.id, rule=ONCE
+    )
+
+
+def _name_of(by: str, key: str) -> str:
+    return derive("event", by, "key", key)
+
+
+def _asked(wish: ComposeEvent) -> str:
+    return derive("asked", *(str(value) for value in structs.astuple(wish)))
+
+
 def _changed(event: ProgramEvent, by: str, now_ns: int, causes: tuple[str, ...] = ()) -> Entry:
     body = structs.asdict(event)
     body["state"] = event.state.value
@@ -162,14 +183,18 @@ def _changed(event: ProgramEvent, by: str, now_ns: int, causes: tuple[str, ...] 
 
 
 def decide_compose(
-    state: DeskState, wish: ComposeEvent, by: str, now_ns: int
+    state: DeskState, wish: ComposeEvent, by: str, now_ns: int, key: str = ""
 ) -> tuple[list[Entry], ProgramEvent | Refusal]:
-    """Return the facts of a new event, or why there can be none."""
+    """Return the facts of a new event, or why there can be none; of one that came with its key before, none."""
+    known = keyed(state, wish, by, key)
+    if known is not None:
+        return [], known
     refusal = refusal_of(state, wish, now_ns)
     if refusal is not None:
         return [], refusal
     name = derive("event", wish.program, wish.group, wish.start_ns, wish.end_ns, by, len(state.events))
-    event = _event(wish, name, by)
+    event = _event(wish, _name_of(by, key) if key else name, by)
+    event = structs.replace(event, asked=_asked(wish)) if key else event
     return [_changed(event, by, now_ns)], event
 
 

@@ -39,7 +39,10 @@ NEXT: dict[EventState, frozenset[EventState]] = {
 
 
 class ProgramEvent(Struct, frozen=True, forbid_unknown_fields=True):
-    """A call of a program on a group of resources: so much power (W, a reduction is positive) over an interval."""
+    """A call of a program on a group of resources: so much power (W, a reduction is positive) over an interval.
+
+    `asked` is derived from all that it was composed by, where a key of its sender came with that; empty: none did.
+    """
 
     id: str
     program: str
@@ -52,6 +55,7 @@ class ProgramEvent(Struct, frozen=True, forbid_unknown_fields=True):
     state: EventState = EventState.NEW
     approved_by: str = ""
     why: str = ""
+    asked: str = ""
 
 
 def advance(event: ProgramEvent, to: EventState, by: str, now_ns: int) -> ProgramEvent | Refusal:

@@ -30,6 +30,9 @@ from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal
 from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, Series, Shell, SuppressedAlarm
 from tieline.resource.claim import Refusal
 
+KEY, ONCE = "Idempotency-Key", "idempotency"
+"""The header by which a sender names a call that is to be done once, and the rule that refuses it for another."""
+
 
 class ComposeEvent(Struct, frozen=True, forbid_unknown_fields=True):
     """A call of a program that somebody wants: a reduction is positive (W)."""
@@ -251,8 +254,8 @@ class Operator(Protocol):
         """Return under which programs events may be called."""
         ...
 
-    async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
-        """Compose an event."""
+    async def compose(self, event: ComposeEvent, by: str, key: str = "") -> EventView | Refusal:
+        """Compose an event; sent again by the same person with the same `key` (empty: none) it is the same event."""
         ...
 
     async def advance(self, event: str, to: str, by: str) -> EventView | Refusal:

@@ -15,7 +15,7 @@ from tieline.desk.counted_loads import cuts_says
 from tieline.desk.entry import Entry
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.event_views import EventProgram, EventView
-from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
+from tieline.desk.events import decide_compose, decide_extend, decide_step, due, keyed, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode
 from tieline.desk.own_limits import barred_says
@@ -78,13 +78,13 @@ class NodeOperator:
         """Return under which programs events may be called."""
         return [EventProgram(name) for name in known_programs(self.node.state, self.node.event_programs)]
 
-    async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
-        """Compose an event."""
+    async def compose(self, event: ComposeEvent, by: str, key: str = "") -> EventView | Refusal:
+        """Compose an event; sent again with its key it is the same one, as it stands by now."""
         now_ns = self.node.clock.now_ns()
         refusal = refusal_of_wish(self.node.state, self.node.event_programs, event, now_ns)
-        if refusal is not None:
+        if refusal is not None and keyed(self.node.state, event, by, key) is None:
             return refusal
-        entries, answer = decide_compose(self.node.state, event, by, now_ns)
+        entries, answer = decide_compose(self.node.state, event, by, now_ns, key)
         await self.node.desk.commit(entries)
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
