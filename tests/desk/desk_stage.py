@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
 from tieline.desk.desk import Desk
 from tieline.desk.facts import from_record
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
+from tieline.desk.unlimited import Alone, is_told_limit, unlimited_w
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.fleet.grouped import Groups
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.flow.record import Record
 from tieline.resource.admission import Principal
@@ -155,6 +158,17 @@ class Stage1:
             if fact is not None:
                 apply(again, record.id, fact, record.recorded_at_ns)
         return again
+
+
+def unlimited_of_all_w(state: DeskState, low_w: float, high_w: float, now_ns: int) -> float:
+    """What all devices would come to without limits, under one on all of them (W; infinite: none)."""
+    groups = Groups(state.fleet, ["sub-1"])
+    return float(unlimited_w(state, groups, {"sub-1": (low_w, high_w)}, now_ns)[0])
+
+
+def alone_w(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each of `rows` would give and draw (W) without what limits told it, calls as well, where both are sides."""
+    return Alone.of(state, rows, is_told_limit(state, rows, now_ns), now_ns).by(np.zeros(len(rows)))
 
 
 def with_generation(kinds: list[Kind]) -> Stage1:

@@ -17,6 +17,7 @@ from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted, Offer, Segment
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
+from tieline.fleet.columns import Fleet
 from tieline.pool.merit import merit_price
 from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind, Quantity
@@ -59,17 +60,19 @@ class Sun:
     """Plants, then stores, then loads; each is read at a second of its own within `poll_s`, and obeys at once.
 
     `tells`: plants' meters say what the sun would let them give beside what they do; else they say that they can't be
-    lifted, whatever holds them, as SunSpec's have it.
+    lifted, whatever holds them, as SunSpec's have it. `laid`: lays devices of some kinds out; None: on so many feeders.
     """
 
     def __init__(
         self, plants: int = 6, stores: int = 2, loads: int = 1, *, seed: int = 1, tells: bool = True, poll_s: int = 30,
-        feeders: int = 2,
+        feeders: int = 2, laid: Callable[[list[Kind]], Fleet] | None = None,
     ) -> None:  # fmt: skip
         kinds = [*[Kind.PV] * plants, *[Kind.BATTERY] * stores, *[Kind.INTERRUPTIBLE_LOAD] * loads]
         count = len(kinds)
         per_feeder = -(-count // feeders)
-        fleet = fleet_of(kinds, per_feeder)
+        fleet = laid(kinds) if laid is not None else fleet_of(kinds, per_feeder)
+        self.own_w = np.zeros(count)
+        self.own_w[plants + stores :] = -2_000.0
         self.plants, self.stores = slice(0, plants), slice(plants, plants + stores)
         self.tells, self.seed = tells, seed
         self.sun_w = suns(np.arange(plants) // per_feeder, seed, 60 + 120)
@@ -115,19 +118,21 @@ class Sun:
         )
         fleet = self.state.fleet
         self.ceiling_w = np.fmin(target_w, high_w)
-        own_w = np.zeros(len(fleet))
-        own_w[self.stores.stop :] = -2_000.0
-        power_w = np.clip(np.where(np.isnan(target_w), own_w, target_w), low_w, high_w)
+        power_w = np.clip(np.where(np.isnan(target_w), self.own_w, target_w), low_w, high_w)
         self.power_w = np.clip(power_w, -fleet.max_absorb_w, fleet.max_inject_w)
         sun_w = self.sun_w[:, self._at]
         self.power_w[self.plants] = np.clip(np.minimum(sun_w, self.ceiling_w[self.plants]), 0.0, None)
+
+    def _hold(self) -> None:
+        """Tell what stores hold: these are never empty."""
+        self.state.fleet.energy_available_wh[self.stores] = 9_000.0
 
     def _read(self) -> None:
         fleet = self.state.fleet
         due = np.flatnonzero(self.second_of == self._at % self.poll_steps).astype(np.int32)
         if not len(due):
             return
-        fleet.energy_available_wh[self.stores] = 9_000.0
+        self._hold()
         plants = due[due < self.plants.stop]
         self.read_w[plants] = self.power_w[plants] - self.sun_w[plants, self._at]
         self.read_sun_w[plants] = self.sun_w[plants, self._at]

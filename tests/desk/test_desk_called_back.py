@@ -6,11 +6,10 @@ import asyncio
 
 import numpy as np
 import pytest
-from desk_stage import Stage1, fleet_of
+from desk_stage import Stage1, alone_w, fleet_of, unlimited_of_all_w
 from sun_stage import HOUR, Sun
 
 from tieline.desk.ports import Award
-from tieline.desk.unlimited import alone_w, unlimited_w
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -39,7 +38,7 @@ def told_and_came(seed: int) -> tuple[float, float, float]:
         await sun.until(-4 if is_first else 7)
         await sun.limit("feeder-1", high_w, minutes=60)
         await sun.until(ends)
-        told_w = unlimited_w(sun.state, rows, -1e6, high_w, sun.clock.ns)
+        told_w = unlimited_of_all_w(sun.state, -1e6, high_w, sun.clock.ns)
         await sun.release("feeder-1")
         since = len(sun.powers_w)
         await sun.until(ends + 14)
@@ -64,7 +63,7 @@ def test_an_event_of_8_kw_that_a_limit_of_5_kw_holds_comes_back_within_seconds_a
         await sun.until(10)
         await sun.limit("feeder-1", 5_000.0, minutes=60)
         await sun.until(20)
-        told_w = unlimited_w(sun.state, rows, -1e6, 5_000.0, sun.clock.ns)
+        told_w = unlimited_of_all_w(sun.state, -1e6, 5_000.0, sun.clock.ns)
         asked_w = np.nansum(sun.asked_w(next(iter(sun.state.events)))[sun.stores])
         assert asked_w == pytest.approx(7_059.0, abs=1.0)
         await sun.release("feeder-1")
@@ -80,13 +79,12 @@ def test_an_event_that_begins_within_half_an_hour_counts_as_far_as_its_devices_c
     async def main() -> None:
         sun = Sun(1, 2, 0, feeders=1)
         sun.sun_w[:] = 2_500.0
-        rows = sun.state.fleet.leaves("feeder-1")
         await sun.until(-50)
         await sun.event(8_000.0)
         await sun.limit("feeder-1", 500.0, minutes=60)
         for minute, comes_w in ((-31, 2_500.0), (-29, 10_500.0)):
             await sun.until(minute)
-            told_w = unlimited_w(sun.state, rows, -1e6, 500.0, sun.clock.ns)
+            told_w = unlimited_of_all_w(sun.state, -1e6, 500.0, sun.clock.ns)
             assert told_w == pytest.approx(comes_w, abs=LATE_FRAC * 8_000.0 + 60.0)
         assert sun.clock.ns < HOUR
 
@@ -120,7 +118,7 @@ def test_what_stores_are_called_for_comes_back_whole_on_the_side_that_a_limit_ho
     stage = called(Kind.BATTERY, side, held_w, available_up_w=0.0, available_down_w=0.0)
     ends = (-np.inf, 2 * held_w) if side > 0 else (-2 * held_w, np.inf)
     rows = np.arange(2, dtype=np.int32)
-    assert unlimited_w(stage.state, rows, *ends, stage.clock.ns) == pytest.approx(side * 8_000.0)
+    assert unlimited_of_all_w(stage.state, *ends, stage.clock.ns) == pytest.approx(side * 8_000.0)
     gives_w, draws_w = alone_w(stage.state, rows, stage.clock.ns)
     assert gives_w - draws_w == pytest.approx(np.full(2, side * 4_000.0)), "whosever limit it is"
 
@@ -128,8 +126,7 @@ def test_what_stores_are_called_for_comes_back_whole_on_the_side_that_a_limit_ho
 def test_a_store_that_is_empty_or_that_its_owner_took_out_of_the_call_does_not_come_back() -> None:
     stage = called(Kind.BATTERY, 1.0, 0.0, available_up_w=0.0)
     stage.state.fleet.energy_available_wh[0] = 0.0
-    rows = np.arange(2, dtype=np.int32)
-    assert unlimited_w(stage.state, rows, -np.inf, 0.0, stage.clock.ns) == pytest.approx(4_000.0)
+    assert unlimited_of_all_w(stage.state, -np.inf, 0.0, stage.clock.ns) == pytest.approx(4_000.0)
 
     async def out() -> None:
         now_ns = stage.clock.ns
@@ -138,13 +135,12 @@ def test_a_store_that_is_empty_or_that_its_owner_took_out_of_the_call_does_not_c
         await stage.desk.ask(gate)
 
     asyncio.run(out())
-    assert unlimited_w(stage.state, rows, -np.inf, 0.0, stage.clock.ns) == pytest.approx(0.0)
+    assert unlimited_of_all_w(stage.state, -np.inf, 0.0, stage.clock.ns) == pytest.approx(0.0)
 
 
 def test_an_award_to_draw_that_an_import_limit_holds_off_counts_as_far_as_its_stores_can_charge() -> None:
     stage = called(Kind.BATTERY, -1.0, 500.0, available_down_w=4_500.0)
     state, now_ns = stage.state, stage.clock.ns
-    rows = np.arange(2, dtype=np.int32)
 
     async def withdraw() -> None:
         for row in range(2):
@@ -153,8 +149,8 @@ def test_an_award_to_draw_that_an_import_limit_holds_off_counts_as_far_as_its_st
     asyncio.run(withdraw())
     state.commands.target_w[:] = np.nan
     state.base_w[:] = 0.0
-    at_rest_w = unlimited_w(state, rows, -1_000.0, np.inf, now_ns)
+    at_rest_w = unlimited_of_all_w(state, -1_000.0, np.inf, now_ns)
     for power_w, comes_w in ((-3_000.0, -3_000.0), (-20_000.0, -9_000.0), (9_000.0, 0.0)):
         state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", now_ns, now_ns + HOUR_NS, power_w, 50.0)
-        found_w = unlimited_w(state, rows, -1_000.0, np.inf, now_ns)
+        found_w = unlimited_of_all_w(state, -1_000.0, np.inf, now_ns)
         assert found_w == pytest.approx(at_rest_w + comes_w)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tieline.desk import groups
 from tieline.desk.redispatch import headroom
 from tieline.fleet.able import SUSTAIN_H
+from tieline.fleet.grouped import Groups
 from tieline.node.read_resource import resource_view
-from tieline.node.snapshot import Groups, snapshot_of
+from tieline.node.snapshot import snapshot_of
 from tieline.resource.claim import ClaimKind, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level

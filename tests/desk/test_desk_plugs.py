@@ -16,6 +16,7 @@ from tieline.desk.ports import CommandLink
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
+from tieline.fleet.grouped import Groups
 from tieline.fleet.ledger import Ledger
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
 from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
@@ -25,7 +26,7 @@ from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.left_out import LeftOut
-from tieline.node.snapshot import Groups, snapshot_of
+from tieline.node.snapshot import snapshot_of
 from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind, Rating
 from tieline.resource.level import Level

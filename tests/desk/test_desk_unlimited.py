@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from desk_stage import Stage1, fleet_of
+from desk_stage import Stage1, alone_w, fleet_of, unlimited_of_all_w
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.desk.ports import Award
-from tieline.desk.unlimited import alone_w, unlimited_w
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS
 
@@ -56,14 +55,14 @@ def test_what_one_would_do_without_a_limit_is_the_same_whoever_is_asked_about_wi
 def test_held_plants_count_at_the_sun_that_they_tell_and_called_stores_at_all_that_they_can() -> None:
     stage = limited()
     # 4 kW of sun told, 1.2 kW of base where nothing is told, 4.5 kW of the battery, less the 5 kW that are drawn.
-    assert unlimited_w(stage.state, ROWS, -np.inf, 4_000.0, stage.clock.ns) == pytest.approx(4_700.0)
+    assert unlimited_of_all_w(stage.state, -np.inf, 4_000.0, stage.clock.ns) == pytest.approx(4_700.0)
 
 
 def test_what_may_yet_be_drawn_makes_no_room_for_what_feeds_in() -> None:
     stage = limited()
-    before_w = unlimited_w(stage.state, ROWS, -np.inf, 4_000.0, stage.clock.ns)
+    before_w = unlimited_of_all_w(stage.state, -np.inf, 4_000.0, stage.clock.ns)
     stage.state.base_w[4] = -5_000.0
-    assert unlimited_w(stage.state, ROWS, -np.inf, 4_000.0, stage.clock.ns) == before_w
+    assert unlimited_of_all_w(stage.state, -np.inf, 4_000.0, stage.clock.ns) == before_w
 
 
 def test_under_an_import_limit_what_could_feed_in_makes_no_room_for_what_draws() -> None:
@@ -71,9 +70,9 @@ def test_under_an_import_limit_what_could_feed_in_makes_no_room_for_what_draws()
     fleet, last = stage.state.fleet, stage.state.commands
     last.high_w[:], last.target_w[2] = 5_000.0, np.nan
     fleet.power_w[2] = 0.0
-    told_w = unlimited_w(stage.state, ROWS, -6_000.0, np.inf, stage.clock.ns)
+    told_w = unlimited_of_all_w(stage.state, -6_000.0, np.inf, stage.clock.ns)
     fleet.available_up_w[:3] = 5_000.0
-    assert unlimited_w(stage.state, ROWS, -6_000.0, np.inf, stage.clock.ns) == told_w
+    assert unlimited_of_all_w(stage.state, -6_000.0, np.inf, stage.clock.ns) == told_w
     assert told_w <= 2_000.0 - 5_000.0, "both plants give 1 kW, and the tank that heats goes on"
 
 
@@ -83,10 +82,10 @@ def test_a_store_held_at_its_cap_counts_at_all_that_it_can_give_while_an_award_a
     state, now_ns = stage.state, stage.clock.ns
     state.fleet.power_w[2], state.commands.high_w[2], state.commands.target_w[2] = -500.0, -500.0, np.nan
     state.fleet.available_up_w[2] = 5_500.0
-    at_rest_w = unlimited_w(state, ROWS, -np.inf, 4_000.0, now_ns)
+    at_rest_w = unlimited_of_all_w(state, -np.inf, 4_000.0, now_ns)
     for start_ns, counts in ((now_ns - HOUR_NS // 2, True), (now_ns + HOUR_NS // 4, True), (now_ns + HOUR_NS, False)):
         state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, 9_000.0, 50.0)
-        gain_w = unlimited_w(state, ROWS, -np.inf, 4_000.0, now_ns) - at_rest_w
+        gain_w = unlimited_of_all_w(state, -np.inf, 4_000.0, now_ns) - at_rest_w
         assert gain_w == pytest.approx(5_000.0 if counts else 0.0)
 
 
@@ -95,9 +94,9 @@ def test_loads_that_a_limit_holds_off_count_at_their_size_as_they_would_all_begi
     state, now_ns = stage.state, stage.clock.ns
     state.commands.high_w[:], state.commands.target_w[:] = 5_000.0, np.nan
     state.fleet.power_w[:3] = 0.0
-    before_w = unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns)
+    before_w = unlimited_of_all_w(state, -6_000.0, np.inf, now_ns)
     state.commands.low_w[4] = 0.0  # a tank of 5 kW that ran half of the time is held off
-    assert before_w - unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns) == pytest.approx(5_000.0)
+    assert before_w - unlimited_of_all_w(state, -6_000.0, np.inf, now_ns) == pytest.approx(5_000.0)
 
 
 def test_a_called_load_that_a_limit_holds_off_counts_as_one_that_would_run() -> None:
@@ -107,9 +106,9 @@ def test_a_called_load_that_a_limit_holds_off_counts_as_one_that_would_run() -> 
     state.commands.high_w[:], state.commands.target_w[:] = 5_000.0, np.nan
     state.fleet.power_w[:3] = 0.0
     state.commands.low_w[4] = 0.0
-    uncalled_w = unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns)
+    uncalled_w = unlimited_of_all_w(state, -6_000.0, np.inf, now_ns)
     state.commands.target_w[4] = 0.0
-    assert unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns) == uncalled_w
+    assert unlimited_of_all_w(state, -6_000.0, np.inf, now_ns) == uncalled_w
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -118,17 +117,17 @@ def test_what_the_limit_itself_makes_a_store_do_is_not_taken_for_its_own(made_w:
     """Loads of 7 kW and batteries at rest that must charge for an upper limit; or plants and such that must give."""
     kinds = [Kind.BATTERY, Kind.WATER_HEATER, Kind.WATER_HEATER] if side > 0 else [Kind.BATTERY, Kind.PV, Kind.PV]
     stage = Stage1(fleet_of(kinds))
-    state, last, rows = stage.state, stage.state.commands, np.arange(3, dtype=np.int32)
+    state, last = stage.state, stage.state.commands
     state.fleet.quality[:], state.base_w[:] = 0, [0.0, -side * 3_500.0, -side * 3_500.0]
     state.fleet.power_w[:] = [-side * made_w, -side * 3_500.0, -side * 3_500.0]
     last.valid_until_ns[:] = stage.clock.ns + HOUR_NS
     last.low_w[:], last.high_w[:] = -5_000.0, 5_000.0
     (last.high_w if side > 0 else last.low_w)[0] = -side * made_w
     ends = (-np.inf, -6_000.0) if side > 0 else (6_000.0, np.inf)
-    assert unlimited_w(state, rows, *ends, stage.clock.ns) == pytest.approx(-side * 7_000.0)
+    assert unlimited_of_all_w(state, *ends, stage.clock.ns) == pytest.approx(-side * 7_000.0)
     # What it does by itself, as its owner has it charge, goes on without the limit.
     state.base_w[0] = -side * made_w
-    assert unlimited_w(state, rows, *ends, stage.clock.ns) == pytest.approx(-side * (7_000.0 + made_w))
+    assert unlimited_of_all_w(state, *ends, stage.clock.ns) == pytest.approx(-side * (7_000.0 + made_w))
 
 
 def home(held: bool) -> Stage1:
@@ -161,10 +160,10 @@ def test_what_devices_do_by_themselves_is_told_whoever_of_them_what_was_told_hol
         mine[kept] = others[kept]
     if is_staged and np.isinf(ends[0]):
         state.release_at_ns[kept] = stage.clock.ns + HOUR_NS
-    assert unlimited_w(state, np.arange(4, dtype=np.int32), *ends, stage.clock.ns) == pytest.approx(-6_000.0)
+    assert unlimited_of_all_w(state, *ends, stage.clock.ns) == pytest.approx(-6_000.0)
     last.valid_until_ns[:] = stage.clock.ns
     does_w = float(state.fleet.power_w.sum())
-    assert unlimited_w(state, np.arange(4, dtype=np.int32), -np.inf, np.inf, stage.clock.ns) == pytest.approx(does_w)
+    assert unlimited_of_all_w(state, -np.inf, np.inf, stage.clock.ns) == pytest.approx(does_w)
 
 
 @pytest.mark.parametrize("draws_w", [0.0, 2_000.0, 5_000.0])
@@ -172,5 +171,5 @@ def test_a_car_that_an_import_limit_holds_down_or_off_counts_at_what_it_took_bef
     stage = home(False)
     state = stage.state
     state.fleet.power_w[1], state.commands.low_w[1] = -draws_w, -draws_w
-    told_w = unlimited_w(state, np.arange(4, dtype=np.int32), -6_000.0, np.inf, stage.clock.ns)
+    told_w = unlimited_of_all_w(state, -6_000.0, np.inf, stage.clock.ns)
     assert told_w == pytest.approx(4_000.0 - 7_000.0 - 3_000.0)

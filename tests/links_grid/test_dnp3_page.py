@@ -9,11 +9,12 @@ from py1815.control import CommandStatus
 from py1815.master.controls import analog, binary
 from test_grid_desk import START_NS, batteries
 
+from tieline.fleet.grouped import Groups
 from tieline.links.grid.dnp3 import association, panel
 from tieline.links.grid.dnp3.binding import Binding
 from tieline.links.grid.dnp3.page import STATUSES, markdown
 from tieline.links.grid.dnp3.words import STATUS_OF
-from tieline.node.snapshot import Groups, snapshot_of
+from tieline.node.snapshot import snapshot_of
 
 PAGE = markdown(Binding(0, (), ()))
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tieline.desk.state import DeskState
 from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBook
+from tieline.fleet.grouped import Groups
 from tieline.fleet.ledger import Ledger
-from tieline.node.snapshot import Groups, snapshot_of, worst_of
+from tieline.node.snapshot import snapshot_of, worst_of
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.simulate.territory import GENERATION, build

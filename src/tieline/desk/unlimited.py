@@ -6,10 +6,13 @@ commands that it left, until their leases end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.called_back import more_w, with_calls
+from tieline.desk.called_back import Calls, asked_w, lasts_w, with_calls
 from tieline.desk.state import DeskState
 from tieline.desk.wants import (
     FOLLOWS_NS,
@@ -23,6 +26,7 @@ from tieline.desk.wants import (
     would_give_w,
 )
 from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.grouped import Groups
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -30,56 +34,109 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+NOTHING_W = np.zeros(0)
 
 
-def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int) -> float:
-    """Return the net power that rows would have together if no limit held them (W, positive into the grid).
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """What limits in force bind, by rows of the fleet, shape (n,): `side` 1 of one that bounds what is given alone, -1
+    what is drawn alone, 0 both or nothing; whom any binds; and who is in a group that is at the end of its limit on a
+    side. `own`: on which side alone a group is bound by a limit of its own (1, -1), by its place."""
 
-    Under a limit that bounds one side, all count at what they would do on that side and at what they do on the other:
-    what may yet be drawn makes no room for what feeds in, as it may not come, nor the other way round. One that bounds
-    both sides holds both, and one that is over none: all count at what they would do.
+    side: Floats
+    any: Mask
+    bites: dict[float, Mask]
+    own: dict[int, float]
+
+
+def unlimited_w(state: DeskState, groups: Groups, limits: Mapping[str, tuple[float, float]], now_ns: int) -> Floats:
+    """Return the net power that each group would come to if no limit held its devices (W, positive into the grid).
+
+    That is in the minutes after all limits ended at once, whosever they are and whichever group they are on: its own,
+    those of groups in it, around it or across it. Calls go on, and what they bring back counts in each group that has
+    the devices. So a group comes to the sum of its parts, wherever the limits are; but for what is sold and asked of
+    nobody yet, which counts whole in each group that could give it.
+
+    Where limits bound one side alone, all whom they bind count at what they would do on that side and at what they do
+    on the other: what may yet be drawn makes no room for what feeds in, as it may not come, nor the other way round.
+    Under limits that bound both sides, or none, all count at what they would do. A group with a limit of its own on one
+    side counts all its devices by that, whatever limits in it bound.
 
     Args:
         state: What is known.
-        rows: Whose.
-        low_w: The low end of their limit (W); -inf: none.
-        high_w: Its high end (W); inf: none.
+        groups: Which groups; shape of the result (G,).
+        limits: The limit in force of each resource that has one (W: low, high; infinite: none).
         now_ns: Now.
     """
-    fleet = state.fleet
-    imports = low_w > -float(fleet.max_absorb_w[rows].sum())
-    exports = high_w < float(fleet.max_inject_w[rows].sum())
-    side = 0.0 if imports == exports else 1.0 if exports else -1.0
-    gives_w, draws_w = _alone_w(state, rows, now_ns)
-    known_w = fleet.power_or_0_w(rows)
-    if side:
-        now_w = _own_w(state, rows, known_w, now_ns)
-        if imports:
-            gives_w = np.maximum(now_w, 0.0)
-        else:
-            draws_w = np.maximum(-now_w, 0.0)
-    gives_w, draws_w = with_calls(state, rows, gives_w, draws_w, side, now_ns)
-    net_w, found_w = gives_w - draws_w, float(gives_w.sum() - draws_w.sum())
-    for way in (1.0, -1.0):
-        if side in (0.0, way):
-            end_w = way * (high_w if way > 0.0 else low_w)
-            does_w = float(np.maximum(way * known_w, 0.0).sum())
-            bites = does_w >= end_w - (1.0 - NEAR_FRAC) * abs(end_w) if np.isfinite(end_w) else False
-            found_w += way * more_w(state, rows, net_w, way, now_ns, bites=bites)
-    return found_w
+    everyone = np.arange(len(state.fleet), dtype=np.int32)
+    held = _held(state, groups, limits)
+    binds = held.any | is_told_limit(state, everyone, now_ns)
+    if not binds.any():
+        return groups.sums(state.fleet.power_or_0_w())
+    alone = Alone.of(state, everyone, binds, now_ns)
+    calls = Calls.of(state, binds, held.bites, now_ns)
+    gives_w, draws_w = alone.by(held.side)
+    found = calls.with_more_w(groups, gives_w - draws_w, held.side)
+    for side in set(held.own.values()):
+        gives_w, draws_w = alone.by(whole := np.full(len(everyone), side))
+        at = [place for place, own in held.own.items() if own == side]
+        found[at] = calls.with_more_w(groups, gives_w - draws_w, whole)[at]
+    return found
 
 
-def alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
-    """Return what each of `rows` would give and draw (W, 0 or more, shape (n,)) if no limit held it; both are sides.
+def _held(state: DeskState, groups: Groups, limits: Mapping[str, tuple[float, float]]) -> _Held:
+    fleet, place_of = state.fleet, {name: place for place, name in enumerate(groups.names)}
+    gives, draws = np.zeros(len(fleet), np.bool_), np.zeros(len(fleet), np.bool_)
+    bites, own = {side: np.zeros(len(fleet), np.bool_) for side in (1.0, -1.0)}, dict[int, float]()
+    known_w = fleet.power_or_0_w() if limits else NOTHING_W
+    for name, (low_w, high_w) in limits.items():
+        place = place_of.get(name)
+        if place is None and not fleet.holds(name):
+            continue
+        rows = fleet.leaves(name) if place is None else groups.leaves[place]
+        imports = low_w > -float(fleet.max_absorb_w[rows].sum())
+        exports = high_w < float(fleet.max_inject_w[rows].sum())
+        draws[rows] |= imports
+        gives[rows] |= exports
+        if place is not None and imports != exports:
+            own[place] = 1.0 if exports else -1.0
+        for side, end_w in ((1.0, high_w), (-1.0, -low_w)):
+            does_w = float(np.maximum(side * known_w[rows], 0.0).sum())
+            if np.isfinite(end_w) and does_w >= end_w - (1.0 - NEAR_FRAC) * abs(end_w):
+                bites[side][rows] = True
+    return _Held(gives.astype(np.float64) - draws, gives | draws, bites, own)
 
-    One that is called comes to what is asked of it by now. Who was told no limit does what it does, and counts at 0
-    where nobody knows that.
-    """
-    gives_w, draws_w = _alone_w(state, rows, now_ns)
-    at = np.flatnonzero(is_told_limit(state, rows, now_ns))
-    if len(at):
-        gives_w[at], draws_w[at] = with_calls(state, rows[at], gives_w[at], draws_w[at], 0.0, now_ns)
-    return gives_w, draws_w
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alone:
+    """What each of some rows would give and draw without a limit, whatever is asked of it, what it does without what a
+    limit makes it do, and what is asked of those that one binds (NaN: nothing); W, shape (n,)."""
+
+    gives_w: Floats
+    draws_w: Floats
+    own_w: Floats
+    asked_w: Floats
+    stores: Mask
+
+    @staticmethod
+    def of(state: DeskState, rows: Rows, binds: Mask, now_ns: int) -> Alone:
+        """Find it; `binds`: whom of `rows` a limit binds."""
+        at, asks_w, known_w = np.flatnonzero(binds), np.full(len(rows), np.nan), state.fleet.power_or_0_w(rows)
+        gives_w, draws_w = _alone_w(state, rows, now_ns)
+        if len(at):
+            asks_w[at] = asked_w(state, rows[at], now_ns)
+            # A store that is called on behind its limit as well gives and draws no more than it holds and has room for.
+            for way, does_w, lasts in zip((1.0, -1.0), (gives_w, draws_w), lasts_w(state, rows[at]), strict=True):
+                does_w[at] = np.minimum(does_w[at], np.maximum(lasts, way * known_w[at]))
+        own_w = _own_w(state, rows, known_w, now_ns)
+        return Alone(gives_w, draws_w, own_w, asks_w, state.fleet.energy_wh[rows] > 0)
+
+    def by(self, side: Floats) -> tuple[Floats, Floats]:
+        """Return what each gives and draws, calls as well: with 1 as much as may come into the grid, with -1 as much as
+        may be drawn, with 0 what is likely."""
+        gives_w = np.where(side < 0.0, np.maximum(self.own_w, 0.0), self.gives_w)
+        draws_w = np.where(side > 0.0, np.maximum(-self.own_w, 0.0), self.draws_w)
+        return with_calls(self.asked_w, gives_w, draws_w, side, self.stores)
 
 
 def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
@@ -107,11 +164,19 @@ def is_told_limit(state: DeskState, rows: Rows, now_ns: int) -> Mask:
 
 
 def _own_w(state: DeskState, rows: Rows, now_w: Floats, now_ns: int) -> Floats:
-    """Return what each does (W) without what a limit itself makes it do, as it has stores charge: that ends with it."""
+    """Return what each does (W) without what a limit itself makes it do, as it has stores charge: that ends with it.
+
+    What goes further than its limit asks for, and had the time to follow, does that by itself.
+    """
     last, base_w = state.commands, state.base_w[rows]
-    alive = last.valid_until_ns[rows] > now_ns
-    now_w = np.where(alive & (last.high_w[rows] < base_w), np.maximum(now_w, np.minimum(base_w, 0.0)), now_w)
-    found: Floats = np.where(alive & (last.low_w[rows] > base_w), np.minimum(now_w, np.maximum(base_w, 0.0)), now_w)
+    alive, follows = last.valid_until_ns[rows] > now_ns, now_ns - last.since_ns[rows] < FOLLOWS_NS
+    low_w, high_w = last.low_w[rows], last.high_w[rows]
+    made = (
+        alive & (high_w < base_w) & (follows | (now_w >= np.where(high_w > 0.0, NEAR_FRAC, 2.0 - NEAR_FRAC) * high_w))
+    )
+    now_w = np.where(made, np.maximum(now_w, np.minimum(base_w, 0.0)), now_w)
+    made = alive & (low_w > base_w) & (follows | (now_w <= np.where(low_w < 0.0, NEAR_FRAC, 2.0 - NEAR_FRAC) * low_w))
+    found: Floats = np.where(made, np.minimum(now_w, np.maximum(base_w, 0.0)), now_w)
     return found
 
 

@@ -26,10 +26,11 @@ from tieline.desk.watch import decide_contradicted, decide_given_up, decide_reve
 from tieline.errors import InvariantError, LinkDown
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
+from tieline.fleet.grouped import Groups
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settle import warm
 from tieline.flow.record import Journal
-from tieline.node.snapshot import Groups, snapshot_of
+from tieline.node.snapshot import snapshot_of
 from tieline.node.wakes import Wakes
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings

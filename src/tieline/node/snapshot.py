@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,69 +12,25 @@ from tieline.desk.ends import uncalled_w
 from tieline.desk.leeway import leeway_w, power_limits
 from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.desk.state import DeskState
-from tieline.desk.unlimited import alone_w, is_told_limit, unlimited_w
+from tieline.desk.unlimited import is_told_limit, unlimited_w
 from tieline.fleet.columns import Fleet
+from tieline.fleet.grouped import LATEST, Groups
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
-_LATEST, _EARLIEST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
-
-
-class Groups:
-    """The rows of some groups one after the other, so that a column is summed for all groups at once."""
-
-    def __init__(self, fleet: Fleet, names: Sequence[str]) -> None:
-        """Lay the rows out. Raises KeyError where there is no such group."""
-        self.names = tuple(names)
-        self.leaves = [fleet.leaves(name) for name in self.names]
-        self.sizes = np.array([len(rows) for rows in self.leaves], np.int64)
-        self.rows = np.concatenate([np.zeros(0, np.int32), *self.leaves])
-        self._filled = np.flatnonzero(self.sizes)
-        self._starts = (np.cumsum(self.sizes) - self.sizes)[self._filled]
-
-    def are(self, fleet: Fleet, names: Sequence[str]) -> bool:
-        """Return whether these are still the groups of these names: a program's members change."""
-        return self.names == tuple(names) and all(
-            fleet.leaves(name) is rows for name, rows in zip(names, self.leaves, strict=True)
-        )
-
-    def sums(self, values: Floats | NDArray[np.bool_]) -> Floats:
-        """Return the sum of a column (n,) over each group; 0 of an empty one."""
-        found = np.zeros(len(self.names))
-        self._reduce(np.add, values.astype(np.float64), found)
-        return found
-
-    def least(self, values: Instants) -> Instants:
-        """Return the least of a column (n,) in each group; the latest instant that there is of an empty one."""
-        found = np.full(len(self.names), _LATEST)
-        self._reduce(np.minimum, values, found)
-        return found
-
-    def most(self, values: Instants) -> Instants:
-        """Return the most of a column (n,) in each group; the earliest instant that there is of an empty one."""
-        found = np.full(len(self.names), _EARLIEST)
-        self._reduce(np.maximum, values, found)
-        return found
-
-    def _reduce(self, how: np.ufunc, values: Floats | Instants, into: Floats | Instants) -> None:
-        if len(self._filled):
-            into[self._filled] = how.reduceat(values[self.rows], self._starts)
 
 
 def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
-    alone = alone_w(state, np.arange(len(state.fleet), dtype=np.int32), now_ns)
-    sums = _sums(state, groups, alone, now_ns)
+    in_force = power_limits(state, now_ns)
+    sums = _sums(state, groups, now_ns) | {"unlimited_w": unlimited_w(state, groups, in_force, now_ns)}
     quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
-    limits, in_force = power_limits(state), power_limits(state, now_ns)
     views = []
     for at, name in enumerate(groups.names):
         numbers = {key: float(column[at]) for key, column in sums.items()}
-        if (limit := limits.get(name)) is not None:
-            numbers["unlimited_w"] = unlimited_w(state, groups.leaves[at], *limit, now_ns)
         # Caps of devices that run whole, or can't be reached, may lie beyond it: it is no wider for that.
         least_w, most_w = in_force.get(name, (-math.inf, math.inf))
         numbers["limit_high_w"] = min(numbers["limit_high_w"], most_w)
@@ -91,8 +46,8 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     return Snapshot(state.revision, now_ns, tuple(views))
 
 
-def _sums(state: DeskState, groups: Groups, alone: tuple[Floats, Floats], now_ns: int) -> dict[str, Floats]:
-    """Return what is a sum over devices, or their number, of each group; `alone`: what `alone_w` finds of all."""
+def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
+    """Return what is a sum over devices, or their number, of each group."""
     fleet, commands = state.fleet, state.commands
     everyone = np.arange(len(fleet), dtype=np.int32)
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
@@ -111,7 +66,6 @@ def _sums(state: DeskState, groups: Groups, alone: tuple[Floats, Floats], now_ns
         "limit_low_w": groups.sums(low_w),
         "limit_high_w": groups.sums(high_w),
         "target_w": groups.sums(np.where(live, commands.target_w, _unasked_w(state, everyone, now_ns))),
-        "unlimited_w": groups.sums(alone[0] - alone[1]),
         "resource_count": count,
         "resources_total": count,
         "opt_outs": groups.sums(state.opted_out),
@@ -146,7 +100,7 @@ def _worst(fleet: Fleet, groups: Groups, now_ns: int) -> tuple[list[Quality], In
     is_unfit = (fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0
     unfit = groups.sums(is_unfit)
     fit = groups.sizes - unfit
-    oldest_ns = groups.least(np.where(is_unfit, _LATEST, fleet.taken_at_ns))
+    oldest_ns = groups.least(np.where(is_unfit, LATEST, fleet.taken_at_ns))
     taken_ns = np.where(fit > 0, oldest_ns, groups.most(fleet.taken_at_ns))
     taken_ns = np.where(groups.sizes > 0, taken_ns, now_ns)
     qualities = [

@@ -19,7 +19,7 @@ _OF_GROUP = {
     "limit_low_w": "Least power that is allowed, of all that bounds its devices now",
     "limit_high_w": "Most power that is allowed, of all that bounds its devices now",
     "target_w": "What its devices are asked for now; where nobody asks, what they do by themselves",
-    "unlimited_w": "What that would be if no limit held them, as the desk estimates: whether a limit can end",
+    "unlimited_w": "What that would come to if no limit held them, whichever group it is on, as the desk estimates",
     "resources_reporting": "Devices with fit telemetry",
     "resources_total": "Devices that it has",
     "soc_frac": "Charge of its stores, 0 to 1 of their energy; 0 where it has none",
