@@ -103,3 +103,66 @@ def test_a_limit_beyond_the_rating_that_a_stronger_one_holds_off_yields_to_that(
     assert {limit["by"]["source"]: limit["why"] for limit in limits} == {
         "strong": "", "weak": "as near as a stronger one lets it come",
     }  # fmt: skip
+
+
+def test_a_limit_on_a_device_says_which_groups_limits_can_not_be_met_beside_it_in_either_order(tmp_path: Path) -> None:
+    """It said nothing where it came last, and `why` named no contradiction."""
+    said: list[str] = []
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        async def limit(resource: str, low_w: float, high_w: float) -> None:
+            granted = await operator.limit(resource, AskLimit(low_w, high_w, 10, "a hot day"), "ann")
+            assert isinstance(granted, Granted), str(granted)
+            said.append(granted.unmet)
+
+        await limit("feeder-1", -1e6, -6_000.0)
+        await limit("site-1", -1e6, -500.0)
+        await limit("home-1", -1_000.0, 2_000.0)
+        await limit("home-1", 100.0, 2_000.0)
+        strong = limit_by(node, "dso", -1e6, -4_000.0, Level.GRID_EMERGENCY)
+        assert isinstance(await node.desk.ask(structs.replace(strong, resource="site-1")), Granted)
+        await limit("home-1", 200.0, 2_000.0)
+        await operator.release("home-1", "ann")
+        await operator.release("feeder-1", "ann")
+        await limit("home-1", 100.0, 2_000.0)
+        await limit("feeder-1", -1e6, -6_000.0)
+        await node.desk.settle()
+
+    play(tmp_path, act)
+    ends, none = "-1000000 to", ""
+    feeder = f"of {ends} -6000 W on feeder-1 (console, ENVELOPE): -4900 W is as near as it comes"
+    site = f"of {ends} -500 W on site-1 (console, ENVELOPE): 100 W is as near as it comes"
+    assert said[:3] == [none, none, none]
+    assert said[3].startswith("beside it can't be met the limit ") and feeder in said[3] and site in said[3]
+    assert "GRID_EMERGENCY" not in said[4] and site.replace("100 W", "200 W") in said[4], "the stronger one holds"
+    assert said[5] == f"beside it can't be met the limit {site}"
+    barred = (
+        f"it can't be met: limits of their own leave the devices of feeder-1 -4900 to 7000 W together, and {ends} "
+        "-6000 W is asked; -4900 W is as near as it comes (limits on home-1)"
+    )
+    assert said[6] == barred
+    for resource in ("home-1", "feeder-1"):
+        limits = json.loads(asked(tmp_path, resource, "--json"))["limits"]
+        told = {(limit["on"], limit["by"]["level"]): limit["unmet"] for limit in limits}
+        assert told["feeder-1", "ENVELOPE"] == barred and barred in asked(tmp_path, resource)
+        assert told["site-1", "ENVELOPE"].startswith("it can't be met: ") and not told["site-1", "GRID_EMERGENCY"]
+    assert "beside it can't be met the limit " in asked(tmp_path, "home-1")
+
+
+def test_a_groups_limit_beyond_its_rating_says_what_limits_of_their_own_leave_it_where_that_is_less(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        for resource, low_w, high_w in (("home-1", 1_000.0, 2_000.0), ("feeder-1", -12_000.0, -11_000.0)):
+            granted = await operator.limit(resource, AskLimit(low_w, high_w, 10, "a hot day"), "ann")
+            assert isinstance(granted, Granted), str(granted)
+            said.append(granted.unmet)
+
+    play(tmp_path, act)
+    assert said == [
+        "",
+        "it can't be met: limits of their own leave the devices of feeder-1 -4000 to 7000 W together, and -12000 to "
+        "-11000 W is asked; -4000 W is as near as it comes (limits on home-1)",
+    ]

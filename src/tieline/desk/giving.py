@@ -32,9 +32,11 @@ def giving_caps(
         lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, strays(state, rows, now_ns)
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
+        least_w = np.zeros(len(rows))
         if own is not None:  # what one may not give is room for the others
             inject_w = np.where(lost | ignores, inject_w, np.minimum(inject_w, np.maximum(own.high_w, 0.0)))
             now_w = np.where(lost | ignores, now_w, np.minimum(now_w, inject_w))
+            least_w = np.where(lost | ignores, 0.0, np.clip(own.least_w, 0.0, inject_w))
         most_w = np.where(lost | ignores, 0.0, inject_w)
         holds = ~(lost | ignores)
         told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
@@ -43,9 +45,8 @@ def giving_caps(
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
         own_by_w = np.where(holds, np.maximum(own_w(state, rows, now_ns), 0.0), 0.0)
         told_w = giving_way(left_w, told_w, own_by_w, holds & called_up(state, rows, now_ns))
-        high = np.where(
-            lost, np.minimum(alone_w, max(high_w, 0.0)), share_held(left_w, told_w, 0.0 * now_w, most_w, held)
-        )
+        shares_w = share_held(left_w, np.maximum(told_w, least_w), least_w, most_w, held)
+        high = np.where(lost, np.minimum(alone_w, max(high_w, 0.0)), shares_w)
         told_w = np.clip(np.minimum(state.commands.high_w[rows], inject_w), 0.0, None)
         kept = np.minimum(kept_w(told_w, 0.0 * now_w, max(high_w, 0.0), ~lost), now_w)
         high = np.where(ignores, np.minimum(kept, max(high_w, 0.0)), high)

@@ -31,15 +31,13 @@ from tieline.desk.charge_turns import charging_of, note_charging
 from tieline.desk.counted_loads import COUNTED, SURE_FRAC, counted, rule_of
 from tieline.desk.entry import Entry
 from tieline.desk.extents import reach_w, worst_w
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.giving import giving_caps
 from tieline.desk.growing import grown_where_free
-from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
+from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, firm_of, in_force, layers_of, left_by_others
 from tieline.desk.one_end import drawn_less, kept_on, lower_caps, upper_caps
 from tieline.desk.overlap import keep_together
 from tieline.desk.own_limits import Own, own_of
-from tieline.desk.packed import Packed
-from tieline.desk.scopes import scope_of
+from tieline.desk.placed_anew import least_frac, placed_anew
 from tieline.desk.seen import Seen
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.stopping import about_to_stop, stopping_w
@@ -49,8 +47,6 @@ from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants, with_waiting_cars
 from tieline.desk.withheld import forget_ended, forget_grown, note_withheld
 from tieline.desk.worth import MOVES_FRAC, NESTED_FRAC, is_worth
-from tieline.ids import derive
-from tieline.resource.claim import ClaimEnd
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -135,8 +131,9 @@ def caps(
     first_up_w, first_down_w = np.full(len(rows), -math.inf), np.full(len(rows), -math.inf)
     top_w, depth_w = inject_w, absorb_w
     if own is not None:
-        # A load may draw less than it is told to, and who keeps to no command keeps to none of these.
-        now_w = np.where(away | lost, now_w, np.where(holds_up, own.clipped(now_w), np.maximum(now_w, own.low_w)))
+        # A load may draw less than it is told to, no sun gives more than it shines, and who keeps to no command keeps
+        # to none of these.
+        now_w = np.where(away | lost, now_w, own.kept_to(now_w, ~holds_up, np.where(holds_down, inject_w, now_w)))
         least_up_w, least_down_w = np.maximum(least_up_w, -own.most_w), np.maximum(least_down_w, own.least_w)
         top_w, depth_w = np.minimum(inject_w, own.high_w), np.minimum(absorb_w, -own.low_w)
         least_up_w, least_down_w = np.minimum(least_up_w, depth_w), np.minimum(least_down_w, top_w)
@@ -292,16 +289,20 @@ def _regulated(
         note_charging(state, rows, now_ns)
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]
-    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1], _own_limits(state, held, now_ns))
-    made = [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
+    own = _own_limits(state, layers, held, now_ns)
+    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1], own)
+    made = [
+        entry for layer, live, rows in held
+        for entry in placed_anew(state, layer, live, rows, was[live.record], now_ns, own.get(live.ask.level))
+    ]  # fmt: skip
     forget_grown(state)
     return made
 
 
-def _own_limits(state: DeskState, held: list[Held], now_ns: int) -> dict[Level, Own]:
+def _own_limits(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int) -> dict[Level, Own]:
     """Return what limits of their own leave all rows beneath a limit of each level; empty where there are none."""
-    lives = [live for _, live, _ in held]
-    found = {level: own_of(state, lives, level, now_ns) for level in sorted({live.ask.level for live in lives})}
+    lives, levels = [live for _, live, _ in held], {live.ask.level for layer in layers for live in layer.limits}
+    found = {level: own_of(state, lives, level, now_ns) for level in sorted(levels)}
     return {level: own for level, own in found.items() if own is not None}
 
 
@@ -322,6 +323,7 @@ def _share_out(
         if is_nested:  # what was placed before they knew of each other holds nobody back from what he is to do
             layer.low[rows] = np.minimum(layer.low[rows], np.minimum(does_w[0], does_w[1])[rows])
             layer.high[rows] = np.maximum(layer.high[rows], np.maximum(does_w[0], does_w[1])[rows])
+    firm = firm_of(layers, own)
     # Each is due at first, and again whenever another moved what it leaves to one of its rows.
     due = {id(layer): np.ones(len(layer.limits), np.bool_) for layer in layers}
     for _ in range(NESTED_PASSES):
@@ -329,9 +331,9 @@ def _share_out(
             at = layer.of[rows[0]]
             if due[id(layer)][at]:
                 due[id(layer)][at] = False
-                moved = rows[
-                    _shared_anew(state, layers, (layer, live, rows), does_w, now_ns, stops_w, own.get(live.ask.level))
-                ]
+                others = left_by_others(layers, layer, rows, does_w, firm)
+                mine = own[live.ask.level].of(rows) if own else None
+                moved = rows[_shared_anew(state, (layer, live, rows), others, now_ns, stops_w, mine)]
                 for other in layers:
                     due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
         if not any(mask.any() for mask in due.values()):
@@ -342,57 +344,25 @@ def _share_out(
 
 def _shared_anew(
     state: DeskState,
-    layers: list[Layer],
     held: Held,
-    does_w: tuple[Floats, Floats],
+    others: Within | None,
     now_ns: int,
     stops_w: Floats | None,
     own: Own | None,
 ) -> NDArray[np.bool_]:
-    """Share out one limit beside the others, and return which of its caps moved: none, if all but little."""
+    """Share out one limit beside what others leave, and return which of its caps moved: none, if all but little."""
     layer, live, rows = held
-    ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
-    mine, seen = None if own is None else own.of(rows), Seen(state, rows, now_ns)
-    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w, mine, seen)
-    new, old = grown_where_free(state, rows, ask, wish, now_ns, others, seen), (layer.low[rows], layer.high[rows])
-    note_withheld(state, live, rows, new, wish, now_ns)
+    ask, seen = live.ask, Seen(state, rows, now_ns)
+    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w, own, seen)
+    new, old = grown_where_free(state, rows, ask, wish, now_ns, others, seen, own), (layer.low[rows], layer.high[rows])
+    note_withheld(state, live, rows, new, wish, now_ns, own is not None and own.is_owed(new, wish))
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
-    if not is_worth(
-        state, ask, rows, new, old, _least_frac(state, live, MOVES_FRAC if others is None else NESTED_FRAC)
-    ):
+    some_frac = least_frac(state, live, MOVES_FRAC if others is None else NESTED_FRAC)
+    if not (own is not None and own.is_owed(old, new)) and not is_worth(state, ask, rows, new, old, some_frac):
         return np.zeros(len(rows), np.bool_)
     layer.low[rows], layer.high[rows] = new
     moved: NDArray[np.bool_] = (new[0] != old[0]) | (new[1] != old[1])
     return moved
-
-
-def _least_frac(state: DeskState, live: LiveAsk, least_frac: float) -> float:
-    """Return which share is worth a command: any, of a limit whose growth is withheld, or was until now."""
-    return 0.0 if live.record in state.withheld else least_frac
-
-
-def _moved(
-    state: DeskState, layer: Layer, live: LiveAsk, rows: Rows, was: tuple[Floats, Floats], now_ns: int
-) -> list[Entry]:
-    """Return the facts that place the caps of a limit that are no longer those that were."""
-    ask, low, high = live.ask, layer.low[rows], layer.high[rows]
-    if not is_worth(state, ask, rows, (low, high), was, _least_frac(state, live, NESTED_FRAC)):
-        return []
-    scope = scope_of(state, ask)
-    # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
-    batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
-    ended = ClaimsEnded(
-        ask.source, ask.program, ask.quantity.value, ClaimEnd.SUPERSEDED.value, live.claims, Packed.of(rows), scope
-    )
-    placed = ClaimsPlaced(
-        batch, ask.source, ask.principal, ask.program, int(ask.level), ask.primacy, ask.quantity.value, ask.kind.value,
-        ask.because, ask.version, now_ns, now_ns, ask.end_ns, Packed.of(rows), Packed.of(low), Packed.of(high),
-        Packed.of(np.zeros(len(rows))), scope=scope, randomise_s=ask.randomise_s,
-    )  # fmt: skip
-    return [
-        Entry(derive("ended", batch), ended, ask.resource, (live.record,)),
-        Entry(batch, placed, ask.resource, (live.record,)),
-    ]
 
 
 def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.least_draw import least_draw_w
 from tieline.desk.nested import MARGIN_FRAC, Within
+from tieline.desk.own_limits import Own
 from tieline.desk.ports import Ask
 from tieline.desk.seen import Seen
 from tieline.desk.state import DeskState
@@ -16,15 +19,20 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+ROUNDED_W = 1e-3
+"""Sums are off by no more than this."""
 STARTS_FRAC = 1.1
 """A charger that keeps a part begins, and no more, where its cap rises to no more than this share of what it needs."""
 
 
 def grown_where_free(
     state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int, within: Within | None = None,
-    seen: Seen | None = None,
+    seen: Seen | None = None, own: Own | None = None,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Return caps that sink at once and grow only into what no leaf may still hold (R16).
+
+    What limits of their own have rows do at least (`own`) is owed to them before anybody else grows, and in one step;
+    where the group can't keep its limit beside that, nobody is waited for.
 
     One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
     One that can't be reached holds what its limit counts it at: of a cap that it never acknowledged nobody would
@@ -44,7 +52,8 @@ def grown_where_free(
         held_w = np.where(away, most_w, held_w)
         told_w = np.where(lapsed, held_w, last.high_w[rows])
         counted_w, told_w = np.where(away, held_w, high), np.where(away, held_w, told_w)
-        grown = moved_caps(max(ask.high, float(counted_w.sum())), counted_w, held_w, told_w)
+        grows = Owing(ask.high, None if own is None else own.low_w).grown
+        grown = grows(max(ask.high, float(counted_w.sum())), counted_w, held_w, told_w)
         high = np.where(away, high, grown)
     if np.isfinite(low).all():
         leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
@@ -57,7 +66,9 @@ def grown_where_free(
         limit_w = max(-ask.low, float(-counted_w.sum()) + margin_w)
         least_draws_w = np.where(away, 0.0, least_draw_w(fleet, rows))
         keeps_part = within is not None or bool(np.isfinite(high).all())
-        grown = -begun(limit_w, -counted_w, (-held_w, -told_w), state.is_switched[rows], least_draws_w, keeps_part)
+        owing = Owing(-ask.low, None if own is None else -own.high_w)
+        was_w, whole = (-held_w, -told_w), state.is_switched[rows]
+        grown = -begun(limit_w, -counted_w, was_w, whole, least_draws_w, keeps_part, owing)
         low = np.where(away, low, grown)
     is_load = fleet.max_inject_w[rows] <= 0.0
     goes_on = is_load & ~(away | lost | lapsed | state.is_switched[rows])
@@ -65,9 +76,44 @@ def grown_where_free(
     return uncrossed(low, high, wish, state.is_switched[rows], is_load, draws_w)
 
 
+class Owing(NamedTuple):
+    """What a limit owes to rows before anybody else grows (W; -inf: nothing; None: to nobody), and its own end (W)."""
+
+    end_w: float
+    least_w: Floats | None
+
+    def grown(
+        self, limit_w: float, wish_w: Floats, held_w: Floats, told_w: Floats, is_whole: Mask | None = None
+    ) -> Floats:
+        """Return the caps of `moved_caps`, where what is owed grows first, all of it in one step.
+
+        Till that is free nobody grows. Where what all wish is beyond the end there is nothing to wait for.
+
+        >>> owing = Owing(4.0, np.array([1.0, -np.inf, -np.inf]))
+        >>> owing.grown(4.0, np.array([2.0, 2.0, 0.0]), np.array([0.0, 0.0, 3.5]), np.zeros(3))
+        array([0., 0., 0.])
+        >>> owing.grown(4.0, np.array([2.0, 2.0, 0.0]), np.array([0.0, 0.0, 1.5]), np.zeros(3))
+        array([1.5, 1. , 0. ])
+        >>> owing.grown(5.0, np.array([1.0, 0.0, 4.0]), np.array([0.0, 0.0, 4.0]), np.array([0.0, 0.0, 4.0]))
+        array([1., 0., 4.])
+        """
+        if self.least_w is not None:
+            from_w = np.minimum(held_w, told_w)
+            told_w = np.maximum(np.minimum(wish_w, self.least_w), from_w)
+            waits = float(np.maximum(held_w, told_w).sum()) > max(limit_w, float(held_w.sum())) + ROUNDED_W
+            if waits and float(wish_w.sum()) <= self.end_w + ROUNDED_W:
+                return np.minimum(wish_w, from_w)
+            held_w = np.maximum(held_w, told_w)
+        return moved_caps(limit_w, wish_w, held_w, told_w, is_whole)
+
+
+NOBODY = Owing(np.inf, None)
+
+
 def begun(
-    limit_w: float, wish_w: Floats, was_w: tuple[Floats, Floats], is_whole: Mask, least_w: Floats, keeps_part: bool
-) -> Floats:
+    limit_w: float, wish_w: Floats, was_w: tuple[Floats, Floats], is_whole: Mask, least_w: Floats, keeps_part: bool,
+    owing: Owing = NOBODY,
+) -> Floats:  # fmt: skip
     """Return what each may draw (W) on the way to what is wished: a car begins with its least, before others grow.
 
     A part of that is nothing to it, and nobody else would have it: till it fits the car has nothing. Where other limits
@@ -80,6 +126,8 @@ def begun(
         was_w: What each may still hold, and was told last.
         is_whole: Who is on or off.
         least_w: The least that each draws where it draws anything (0: none such).
+        keeps_part: As above.
+        owing: What comes first.
 
     >>> none, least_w = np.zeros(2, np.bool_), np.array([1380.0, 0.0])
     >>> begun(4000.0, np.array([2000.0, 2000.0]), (np.array([0.0, 1000.0]),) * 2, none, least_w, False)
@@ -91,11 +139,11 @@ def begun(
     starts = (least_w > 0.0) & (wish_w >= least_w) & (np.minimum(held_w, told_w) < least_w)
     if keeps_part:
         starts &= wish_w <= STARTS_FRAC * least_w
-        return moved_caps(limit_w, np.where(starts, least_w, wish_w), held_w, told_w, is_whole | starts)
-    first_w = moved_caps(limit_w, np.where(starts, least_w, wish_w), held_w, told_w, is_whole | starts)
+        return owing.grown(limit_w, np.where(starts, least_w, wish_w), held_w, told_w, is_whole | starts)
+    first_w = owing.grown(limit_w, np.where(starts, least_w, wish_w), held_w, told_w, is_whole | starts)
     waits = starts & (first_w < least_w - 1.0)
     first_w = np.where(waits, 0.0, first_w)
-    return moved_caps(limit_w, np.where(waits, 0.0, wish_w), np.maximum(held_w, first_w), first_w, is_whole)
+    return owing.grown(limit_w, np.where(waits, 0.0, wish_w), np.maximum(held_w, first_w), first_w, is_whole)
 
 
 def uncrossed(

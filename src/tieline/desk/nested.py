@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.own_limits import Own
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import GROUP_KINDS
+from tieline.resource.level import Level
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -81,12 +84,33 @@ def layers_of(state: DeskState, limits: list[LiveAsk]) -> list[Layer]:
     return layers
 
 
-def left_by_others(layers: list[Layer], own: Layer, rows: Rows, does_w: tuple[Floats, Floats]) -> Within | None:
-    """Return what limits of other layers leave to each row of a group (W); None where no other holds any of them."""
+def firm_of(layers: list[Layer], own: Mapping[Level, Own]) -> dict[int, Own]:
+    """Return, by the id of each layer, what its limits can't push the rows that they hold below, or above."""
+    found: dict[int, Own] = {}
+    for layer in layers if own else ():
+        levels = [live.ask.level for live in layer.limits]
+        found[id(layer)] = own[levels[0]]
+        if len(set(levels)) > 1:
+            pushes = np.array([int(level) for level in levels])[layer.of]
+            parts = [np.where(pushes == int(level), each, np.nan) for level in set(levels) for each in own[level]]
+            found[id(layer)] = Own(*(np.fmax.reduce(parts[at :: len(Own._fields)]) for at in range(len(Own._fields))))
+    return found
+
+
+def left_by_others(
+    layers: list[Layer], own: Layer, rows: Rows, does_w: tuple[Floats, Floats], firm: Mapping[int, Own]
+) -> Within | None:
+    """Return what limits of other layers leave to each row of a group (W); None where no other holds any of them.
+
+    A cap that still waits is none to one whom its limit can't keep from that (`firm`).
+    """
     low, high, is_any = np.full(len(rows), -np.inf), np.full(len(rows), np.inf), False
     for layer in layers:
         if layer is not own and layer.quantity is own.quantity and (layer.of[rows] >= 0).any():
-            low, high, is_any = np.fmax(low, layer.low[rows]), np.fmin(high, layer.high[rows]), True
+            low_w, high_w = layer.low[rows], layer.high[rows]
+            if firm:
+                low_w, high_w = firm[id(layer)].at(rows).firm(low_w, high_w)
+            low, high, is_any = np.fmax(low, low_w), np.fmin(high, high_w), True
     if not is_any:
         return None
     low = np.minimum(low, high)

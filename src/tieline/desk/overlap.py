@@ -42,6 +42,8 @@ def keep_together(state: DeskState, layers: list[Layer], now_ns: int, own: Own |
         return
     # Nobody is told to draw: a load stays at what it does, and a car that stops is at rest.
     least_w = np.where(span.is_load, does_w, np.minimum(does_w, span.least_w))
+    if own is not None:  # nor is anybody pushed below an end of his own, however little the sun shines
+        least_w = np.maximum(least_w, np.minimum(np.where(span.fixed, -np.inf, own.least_w), does_w))
     kept_w = brought_within(bounds, does_w, replace(span, least_w=least_w, most_w=np.maximum(does_w, span.most_w)))
     for layer in mine:
         sinks, rises = (layer.of >= 0) & (kept_w < does_w - KEPT_W), (layer.of >= 0) & (kept_w > does_w + KEPT_W)

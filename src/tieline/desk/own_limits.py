@@ -23,6 +23,9 @@ from tieline.resource.level import Level
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Caps = tuple[Floats, Floats]
+OWED_W = 1.0
+"""Nobody is told a cap for less."""
 
 
 class Own(NamedTuple):
@@ -36,15 +39,31 @@ class Own(NamedTuple):
     least_w: Floats
     most_w: Floats
 
+    def at(self, rows: Rows) -> Own:
+        """Return that of some rows."""
+        return Own(*(each[rows] for each in self))
+
     def of(self, rows: Rows) -> Own | None:
         """Return that of some rows; None where no limit of its own bounds any of them."""
-        mine = Own(*(each[rows] for each in self))
+        mine = self.at(rows)
         return mine if any(np.isfinite(each).any() for each in mine) else None
 
-    def clipped(self, power_w: Floats) -> Floats:
-        """Return powers (W) as those limits leave them."""
-        clipped: Floats = np.minimum(np.maximum(power_w, self.low_w), self.high_w)
-        return clipped
+    def firm(self, low_w: Floats, high_w: Floats) -> tuple[Floats, Floats]:
+        """Return caps (W) as arbitration leaves them beside limits that hold whatever the group needs."""
+        return np.minimum(low_w, self.most_w), np.maximum(high_w, self.least_w)
+
+    def is_owed(self, caps_w: Caps, wish_w: Caps) -> bool:
+        """Return whether caps, low and high (W), keep any row from what a limit of its own has it do at least, or at
+        most, as far as it is to by caps that are wished."""
+        up_w = np.minimum(self.low_w, wish_w[1]) - caps_w[1]
+        down_w = caps_w[0] - np.maximum(self.high_w, wish_w[0])
+        return bool((up_w > OWED_W).any() or (down_w > OWED_W).any())
+
+    def kept_to(self, power_w: Floats, is_load: Mask, able_w: Floats) -> Floats:
+        """Return powers (W) as those limits leave them: nobody makes a load draw, or gives more than he can."""
+        raised_w = np.maximum(power_w, np.minimum(self.low_w, able_w))
+        kept_w: Floats = np.where(is_load, raised_w, np.minimum(raised_w, self.high_w))
+        return kept_w
 
 
 def own_of(state: DeskState, beside: Iterable[LiveAsk], level: Level, now_ns: int) -> Own | None:
@@ -72,20 +91,3 @@ def own_of(state: DeskState, beside: Iterable[LiveAsk], level: Level, now_ns: in
         np.where(low_w > -absorb_w, low_w, -np.inf), np.where(high_w < inject_w, high_w, np.inf),
         np.where(least_w > -absorb_w, least_w, -np.inf), np.where(most_w < inject_w, most_w, np.inf),
     )  # fmt: skip
-
-
-def barred_says(state: DeskState, resource: str, low_w: float, high_w: float, level: Level, now_ns: int) -> str:
-    """Say that limits of their own keep the devices of a group from what a limit asks (W); empty: they don't."""
-    fleet, rows = state.fleet, state.fleet.leaves(resource)
-    groups = [live for live in state.asks.values() if len(fleet.leaves(live.ask.resource)) > 1]
-    own = own_of(state, groups, level, now_ns) if len(rows) > 1 else None
-    if own is None:
-        return ""
-    least_w = float(np.maximum(own.least_w[rows], -fleet.max_absorb_w[rows]).sum())
-    most_w = float(np.minimum(own.most_w[rows], fleet.max_inject_w[rows]).sum())
-    if least_w <= high_w and most_w >= low_w:
-        return ""
-    return (
-        f"it can't be met: limits of their own leave the devices of {resource} {least_w:.0f} to {most_w:.0f} W "
-        f"together, and {low_w:.0f} to {high_w:.0f} W is asked"
-    )

@@ -64,10 +64,10 @@ def does_together_w(
     the meters say, and by what each wants to draw."""
     span = span_of(state, now_ns, own)
     binding = [bound_of(state, layer, now_ns) for layer in layers if layer.quantity is Quantity.P]
-    does_w = brought_within(binding, known_w(state, own, span.fixed), span)
+    does_w = brought_within(binding, known_w(state, own, span.fixed, now_ns), span)
     wished_w, tried, waits_w, turns = _wanted_w(state, layers, now_ns)
     if own is not None:
-        wished_w = np.where(span.fixed, wished_w, own.clipped(wished_w))
+        wished_w = np.where(span.fixed, wished_w, _kept_to(state, own, wished_w, now_ns))
     wants_w = brought_within(binding, wished_w, replace(span, most_w=np.where(tried, wished_w, span.most_w)))
     begins_w = _begins_w(binding, wants_w, waits_w, turns, span)
     wants_w = wants_w - begins_w
@@ -138,17 +138,23 @@ def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Float
     return wished_w, tried & ~tight, waits_w, turns
 
 
-def known_w(state: DeskState, own: Own | None, fixed: Mask) -> Floats:
+def known_w(state: DeskState, own: Own | None, fixed: Mask, now_ns: int) -> Floats:
     """Return what each row does (W), within what limits of its own leave it, but for who keeps to none (`fixed`)."""
     does_w = state.fleet.power_or_0_w()
-    return does_w if own is None else np.where(fixed, does_w, own.clipped(does_w))
+    return does_w if own is None else np.where(fixed, does_w, _kept_to(state, own, does_w, now_ns))
+
+
+def _kept_to(state: DeskState, own: Own, power_w: Floats, now_ns: int) -> Floats:
+    fleet, rows = state.fleet, np.arange(len(power_w), dtype=np.int32)
+    able_w = np.where(fleet.max_absorb_w <= 0.0, own_w(state, rows, now_ns), fleet.max_inject_w)
+    return own.kept_to(power_w, fleet.max_inject_w <= 0.0, able_w)
 
 
 def span_of(state: DeskState, now_ns: int, own: Own | None = None) -> Span:
     fleet, rows = state.fleet, np.arange(len(state.fleet), dtype=np.int32)
     lost = (fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0
     fixed, spared = lost | strays(state, rows, now_ns), state.opted_out
-    now_w = known_w(state, own, fixed)
+    now_w = known_w(state, own, fixed, now_ns)
     least_up_w, least_w = reach_w(state, rows)
     if own is not None:
         least_up_w, least_w = np.maximum(least_up_w, -own.high_w), np.maximum(least_w, own.low_w)

@@ -30,16 +30,22 @@ def note_withheld(
     caps: tuple[Floats, Floats],
     wish: tuple[Floats, Floats],
     now_ns: int,
+    is_owed: bool = False,
 ) -> None:
     """Note in `state.withheld` whose answers a limit waits for that was just asked: `caps` (W) are less than its wish.
+
+    A limit asked long ago, too, where what it withholds is what a limit of its own has a device do (`is_owed`), and of
+    that also the answers to what is told with these caps.
 
     One whose growth waits for nobody any more is kept there without rows until `forget_grown`.
     """
     is_short = (caps[0] > wish[0] + LEAST_W).any() or (caps[1] < wish[1] - LEAST_W).any()
-    if is_short and 0 <= now_ns - live.asked_ns < GROWS_NS and len(awaited := rows[_awaited(state, rows, now_ns)]):
-        state.withheld[live.record] = awaited
-    elif live.record in state.withheld:
-        state.withheld[live.record] = rows[:0]
+    waits = is_short and (is_owed or 0 <= now_ns - live.asked_ns < GROWS_NS)
+    awaited = _awaited(state, rows, now_ns) if waits else np.zeros(len(rows), np.bool_)
+    if is_owed:
+        awaited |= _sinks(state, rows, caps)
+    if awaited.any() or is_owed or live.record in state.withheld:
+        state.withheld[live.record] = rows[awaited]
 
 
 def _awaited(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
@@ -49,6 +55,15 @@ def _awaited(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
     wider = (last.leased_low_w[rows] < last.low_w[rows]) | (last.leased_high_w[rows] > last.high_w[rows])
     mask &= wider & ((state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
     return mask
+
+
+def _sinks(state: DeskState, rows: Rows, caps: tuple[Floats, Floats]) -> NDArray[np.bool_]:
+    """Return which rows that are heard caps let do less than they were told last."""
+    last, fleet = state.commands, state.fleet
+    told_low_w = np.maximum(last.low_w[rows], -fleet.max_absorb_w[rows])
+    told_high_w = np.minimum(last.high_w[rows], fleet.max_inject_w[rows])
+    mask: NDArray[np.bool_] = (caps[0] > told_low_w + LEAST_W) | (caps[1] < told_high_w - LEAST_W)
+    return mask & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
 
 
 def forget_grown(state: DeskState) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from tieline.desk import opting
+from tieline.desk.asks import key_of
 from tieline.desk.authority import decide_kill
 from tieline.desk.consents import decide_agreed, decide_word
 from tieline.desk.counted_loads import cuts_says
@@ -18,11 +19,11 @@ from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, keyed, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode
-from tieline.desk.own_limits import barred_says
 from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import NEXT, EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
+from tieline.desk.unmet import barred_says, breaks_says
 from tieline.errors import LinkDown
 from tieline.fleet.columns import Fleet
 from tieline.flow.begun import act, hastens
@@ -177,8 +178,10 @@ class NodeOperator:
         if isinstance(granted, Refusal):
             return granted
         fleet = self.node.state.fleet
-        unmet = beyond_rating(fleet, resource, ask)
-        unmet = unmet or barred_says(self.node.state, resource, ask.low_w, ask.high_w, Level.ENVELOPE, now_ns)
+        state, live = self.node.state, self.node.state.asks.get(key_of(wish))
+        barred = barred_says(state, resource, ask.low_w, ask.high_w, wish.level, now_ns)
+        broken = "" if live is None else breaks_says(state, live, now_ns)
+        unmet = "; ".join(filter(None, (barred or beyond_rating(fleet, resource, ask), broken)))
         granted = msgspec.structs.replace(
             granted, unmet=unmet, unseen=unseen(fleet, resource), loads=cuts_says(self.node.state, wish, now_ns)
         )

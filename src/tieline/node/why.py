@@ -25,6 +25,7 @@ from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import awards_at, calls_at, owed
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState
+from tieline.desk.unmet import unmet_says
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
@@ -327,7 +328,8 @@ def _whole(past: Known, batch: ClaimBatch, alive: NDArray[np.bool_]) -> dict[str
             caps = {"caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive])}
             is_net = live is not None and batch.quantity is Quantity.P
             loads = told_rule(past.state, live.ask, past.at_ns) if live is not None and is_net else ""
-            return {**told, "low_w": low_w, "high_w": high_w, **caps, "loads": loads, **by}
+            unmet = "" if live is None else unmet_says(past.state, live, past.at_ns)
+            return {**told, "low_w": low_w, "high_w": high_w, **caps, "loads": loads, "unmet": unmet, **by}
         case ClaimKind.SET | ClaimKind.DELTA:
             # What was asked; devices that a mode bars, or whose owners are out, have no share in it.
             value = _sum(batch.value) if live is None else live.ask.value

@@ -9,6 +9,7 @@ from tieline.desk.obligation import owed
 from tieline.desk.redispatch import SOURCE as MARKET
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState
+from tieline.desk.unmet import unmet_says
 from tieline.node.read_held import batch_of, limits_on, uncounted_by
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim
@@ -61,7 +62,7 @@ def gate_told(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dic
 
 def limits_told(state: DeskState, row: int, told: Arbitration, placed: Placed, now_ns: int) -> list[dict[str, Any]]:
     """Return every limit that stands on a device, the strongest level first; `why`: what leaves one no effect; `loads`:
-    that it holds down what the device gives though loads of its group draw.
+    that it holds down what the device gives though loads of its group draw; `unmet`: that it contradicts another one.
 
     A device's own timer, and a gate that locks it out, are told as they were settled: no limit's claim stands for them.
     """
@@ -82,9 +83,11 @@ def limits_told(state: DeskState, row: int, told: Arbitration, placed: Placed, n
         {
             "level": level.name, "low_w": low_w, "high_w": high_w, "claim": name, "why": why,
             "loads": loads, "by": claim_told(state, fact), "on": None if fact is None else fact.scope or resource,
+            "unmet": "" if live is None else unmet_says(state, live, now_ns),
         }
         for level, low_w, high_w, name, why, loads in found
         for fact in (placed.get(batch_of(name)),)
+        for live in (None if fact is None else live_ask(state, fact),)
     ]  # fmt: skip
 
 

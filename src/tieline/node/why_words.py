@@ -108,8 +108,8 @@ def tell(answer: dict[str, Any]) -> None:
         ends = _ends(limit) + (f" (its share of a limit on {of})" if of else "")
         yields = f"; {limit['why']}" if limit["why"] else ""
         click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}{yields}")
-        if limit["loads"]:
-            click.echo(f"    {limit['loads']}")
+        for says in filter(None, (limit["loads"], limit["unmet"])):
+            click.echo(f"    {says}")
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
@@ -228,6 +228,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
         click.echo(f"  limit on {limit['resources']} of them{whole}: {_ends(limit)} {_by(limit['by'])}")
         if limit["loads"] and limit["high_w"] is not None:
             click.echo(f"    beneath its upper end {SAYS[limit['loads']]}")
+        if limit["unmet"]:
+            click.echo(f"    {limit['unmet']}")
     for target in answer["targets"]:
         value, unit = target["value"], "var" if target["quantity"] == Quantity.Q.value else "W"
         asked = f"{value:z.0f} {unit}" if target["kind"] == ClaimKind.SET.value else f"{value:+z.0f} {unit} beside it"
