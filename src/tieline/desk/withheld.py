@@ -63,7 +63,8 @@ def _sinks(state: DeskState, rows: Rows, caps: tuple[Floats, Floats]) -> NDArray
     told_low_w = np.maximum(last.low_w[rows], -fleet.max_absorb_w[rows])
     told_high_w = np.minimum(last.high_w[rows], fleet.max_inject_w[rows])
     mask: NDArray[np.bool_] = (caps[0] > told_low_w + LEAST_W) | (caps[1] < told_high_w - LEAST_W)
-    return mask & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
+    mask &= (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    return mask
 
 
 def forget_grown(state: DeskState) -> None:
