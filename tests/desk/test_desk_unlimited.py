@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.desk.ports import Award
-from tieline.desk.unlimited import alone_w, unlimited_w
+from tieline.desk.unlimited import Uncalled, alone_w, unlimited_w
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS
 
@@ -51,6 +51,11 @@ def test_what_one_would_do_without_a_limit_is_the_same_whoever_is_asked_about_wi
     rows, everyone = np.array(some, np.int32), np.arange(10, dtype=np.int32)
     for mine, of_all in zip(alone_w(state, rows, now_ns), alone_w(state, everyone, now_ns), strict=True):
         assert mine.tobytes() == of_all[rows].tobytes()
+    known = Uncalled(state, now_ns)  # and found once for all groups that are shown it is the same for each
+    for mine, of_all in zip(alone_w(state, rows, now_ns), alone_w(state, rows, now_ns, known), strict=True):
+        assert mine.tobytes() == of_all.tobytes()
+    for ends in ((-np.inf, 0.0), (-1.0, np.inf), (-1.0, 1.0)):
+        assert unlimited_w(state, rows, *ends, now_ns, known) == unlimited_w(state, rows, *ends, now_ns)
 
 
 def test_held_plants_count_at_the_sun_that_they_tell_and_called_stores_at_all_that_they_can() -> None:

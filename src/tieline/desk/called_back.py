@@ -79,8 +79,9 @@ def asked_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
 
 
 def with_calls(
-    state: DeskState, rows: Rows, gives_w: Floats, draws_w: Floats, side: float, now_ns: int
-) -> tuple[Floats, Floats]:
+    state: DeskState, rows: Rows, gives_w: Floats, draws_w: Floats, side: float, now_ns: int,
+    told_w: Floats | None = None,
+) -> tuple[Floats, Floats]:  # fmt: skip
     """Return what each gives and draws (W, 0 or more) once claims are no more bounded, no less than it would anyway.
 
     Args:
@@ -90,8 +91,9 @@ def with_calls(
         draws_w: And draws (W).
         side: 1: as much as may come into the grid; -1: as may be drawn; 0: what is likely.
         now_ns: Now.
+        told_w: What `asked_w` finds of them; None: it is asked.
     """
-    told_w = asked_w(state, rows, now_ns)
+    told_w = asked_w(state, rows, now_ns) if told_w is None else told_w
     up, down = told_w > gives_w - draws_w, told_w < gives_w - draws_w
     if side > 0.0:
         down[:] = False

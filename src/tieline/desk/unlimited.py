@@ -6,10 +6,12 @@ commands that it left, until their leases end.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.called_back import more_w, with_calls
+from tieline.desk.called_back import asked_w, more_w, with_calls
 from tieline.desk.state import DeskState
 from tieline.desk.wants import (
     FOLLOWS_NS,
@@ -32,7 +34,34 @@ Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
 
-def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int) -> float:
+class Uncalled:
+    """What is known of a whole fleet at an instant, found once for all groups that are shown, as it is first asked for.
+    Nobody writes into it."""
+
+    def __init__(self, state: DeskState, now_ns: int) -> None:
+        self._state, self._now_ns = state, now_ns
+        self._everyone = np.arange(len(state.fleet), dtype=np.int32)
+
+    @cached_property
+    def _sides_w(self) -> tuple[Floats, Floats]:
+        return _alone_w(self._state, self._everyone, self._now_ns)
+
+    @cached_property
+    def _asked_w(self) -> Floats:
+        return asked_w(self._state, self._everyone, self._now_ns)
+
+    def sides_w(self, rows: Rows) -> tuple[Floats, Floats]:
+        """Return what each of `rows` would give and draw (W, 0 or more) by what it was told and its meter says."""
+        return self._sides_w[0][rows], self._sides_w[1][rows]
+
+    def asked_w(self, rows: Rows) -> Floats:
+        """Return what is asked of each of `rows` (W; NaN: nobody names a power)."""
+        return self._asked_w[rows]
+
+
+def unlimited_w(
+    state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int, known: Uncalled | None = None
+) -> float:
     """Return the net power that rows would have together if no limit held them (W, positive into the grid).
 
     Under a limit that bounds one side, all count at what they would do on that side and at what they do on the other:
@@ -45,12 +74,13 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
         low_w: The low end of their limit (W); -inf: none.
         high_w: Its high end (W); inf: none.
         now_ns: Now.
+        known: What was found of the fleet at this instant; None: it is found of these rows.
     """
     fleet = state.fleet
     imports = low_w > -float(fleet.max_absorb_w[rows].sum())
     exports = high_w < float(fleet.max_inject_w[rows].sum())
     side = 0.0 if imports == exports else 1.0 if exports else -1.0
-    gives_w, draws_w = _alone_w(state, rows, now_ns)
+    gives_w, draws_w = _alone_w(state, rows, now_ns) if known is None else known.sides_w(rows)
     known_w = fleet.power_or_0_w(rows)
     if side:
         now_w = _own_w(state, rows, known_w, now_ns)
@@ -58,7 +88,8 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
             gives_w = np.maximum(now_w, 0.0)
         else:
             draws_w = np.maximum(-now_w, 0.0)
-    gives_w, draws_w = with_calls(state, rows, gives_w, draws_w, side, now_ns)
+    told_w = None if known is None else known.asked_w(rows)
+    gives_w, draws_w = with_calls(state, rows, gives_w, draws_w, side, now_ns, told_w)
     net_w, found_w = gives_w - draws_w, float(gives_w.sum() - draws_w.sum())
     for way in (1.0, -1.0):
         if side in (0.0, way):
@@ -69,16 +100,17 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     return found_w
 
 
-def alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
+def alone_w(state: DeskState, rows: Rows, now_ns: int, known: Uncalled | None = None) -> tuple[Floats, Floats]:
     """Return what each of `rows` would give and draw (W, 0 or more, shape (n,)) if no limit held it; both are sides.
 
     One that is called comes to what is asked of it by now. Who was told no limit does what it does, and counts at 0
-    where nobody knows that.
+    where nobody knows that. `known` is what was found of the fleet at this instant (None: it is found of these rows).
     """
-    gives_w, draws_w = _alone_w(state, rows, now_ns)
+    gives_w, draws_w = _alone_w(state, rows, now_ns) if known is None else known.sides_w(rows)
     at = np.flatnonzero(is_told_limit(state, rows, now_ns))
     if len(at):
-        gives_w[at], draws_w[at] = with_calls(state, rows[at], gives_w[at], draws_w[at], 0.0, now_ns)
+        told_w = None if known is None else known.asked_w(rows[at])
+        gives_w[at], draws_w[at] = with_calls(state, rows[at], gives_w[at], draws_w[at], 0.0, now_ns, told_w)
     return gives_w, draws_w
 
 

@@ -13,7 +13,7 @@ from tieline.desk.ends import uncalled_w
 from tieline.desk.leeway import leeway_w, power_limits
 from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.desk.state import DeskState
-from tieline.desk.unlimited import alone_w, is_told_limit, unlimited_w
+from tieline.desk.unlimited import Uncalled, alone_w, is_told_limit, unlimited_w
 from tieline.fleet.columns import Fleet
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -67,7 +67,8 @@ class Groups:
 
 def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
-    alone = alone_w(state, np.arange(len(state.fleet), dtype=np.int32), now_ns)
+    known = Uncalled(state, now_ns)
+    alone = alone_w(state, np.arange(len(state.fleet), dtype=np.int32), now_ns, known)
     sums = _sums(state, groups, alone, now_ns)
     quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
     limits, in_force = power_limits(state), power_limits(state, now_ns)
@@ -75,7 +76,7 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     for at, name in enumerate(groups.names):
         numbers = {key: float(column[at]) for key, column in sums.items()}
         if (limit := limits.get(name)) is not None:
-            numbers["unlimited_w"] = unlimited_w(state, groups.leaves[at], *limit, now_ns)
+            numbers["unlimited_w"] = unlimited_w(state, groups.leaves[at], *limit, now_ns, known)
         # Caps of devices that run whole, or can't be reached, may lie beyond it: it is no wider for that.
         least_w, most_w = in_force.get(name, (-math.inf, math.inf))
         numbers["limit_high_w"] = min(numbers["limit_high_w"], most_w)
