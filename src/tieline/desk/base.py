@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tieline.desk import sun
 from tieline.desk.cycling import LONGEST_S, PAYS_BACK_NS
 from tieline.desk.state import UNHEARD, DeskState
-from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
+from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among, places
 from tieline.resource.batch import Readings
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
@@ -56,7 +56,7 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
         return
     fleet = state.fleet
     power = (readings.points == fleet.power_code) & ((readings.quality & OUT_OF_RANGE) == 0)
-    rows = readings.rows[power]
+    rows = places(readings.rows[power])
     before_ns, was_w = fleet.taken_at_ns[rows].copy(), fleet.power_w[rows].copy()
     fleet.take_readings(readings)
     watts = readings.values[power]
@@ -231,6 +231,7 @@ def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[n
     One that is let go runs freely once it said so: back from an outage, it may hold the command before. One that never
     answered, that refused, or that its meter contradicts (UNCONFIRMED) may hold it until its lease is over.
     """
+    rows = places(rows)
     commands, fleet = state.commands, state.fleet
     over = commands.valid_until_ns[rows] <= now_ns
     unsure = commands.stage[rows] != int(Stage.DONE)

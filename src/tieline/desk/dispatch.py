@@ -25,7 +25,7 @@ from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
 from tieline.desk.state import LEASE_NS, DeskState
 from tieline.fleet.claims import Settled
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import Fleet, places
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
 from tieline.resource.arbitrate import REMOTE_LEVELS
@@ -296,6 +296,7 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     takes. Of what was told before the desk began no link waits for an answer any more: it is told anew as soon as its
     device is heard.
     """
+    rows = places(rows)
     last = state.commands
     out = state.opted_out[rows]
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])

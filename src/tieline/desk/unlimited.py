@@ -24,7 +24,7 @@ from tieline.desk.wants import (
     with_waiting_cars,
     would_give_w,
 )
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import KIND_CODE, places
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -40,7 +40,7 @@ class Uncalled:
 
     def __init__(self, state: DeskState, now_ns: int) -> None:
         self._state, self._now_ns = state, now_ns
-        self._everyone = np.arange(len(state.fleet), dtype=np.int32)
+        self._everyone = places(np.arange(len(state.fleet)))
 
     @cached_property
     def _sides_w(self) -> tuple[Floats, Floats]:

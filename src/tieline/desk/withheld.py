@@ -37,9 +37,9 @@ def note_withheld(
     """
     is_short = (caps[0] > wish[0] + LEAST_W).any() or (caps[1] < wish[1] - LEAST_W).any()
     if is_short and 0 <= now_ns - live.asked_ns < GROWS_NS and len(awaited := rows[_awaited(state, rows, now_ns)]):
-        state.withheld[live.record] = awaited
+        state.withheld[live.record] = awaited.astype(np.int32)
     elif live.record in state.withheld:
-        state.withheld[live.record] = rows[:0]
+        state.withheld[live.record] = np.zeros(0, np.int32)
 
 
 def _awaited(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from tieline.desk.leeway import leeway_w, power_limits
 from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.unlimited import Uncalled, alone_w, is_told_limit, unlimited_w
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import Fleet, places
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
@@ -32,7 +32,7 @@ class Groups:
         self.names = tuple(names)
         self.leaves = [fleet.leaves(name) for name in self.names]
         self.sizes = np.array([len(rows) for rows in self.leaves], np.int64)
-        self.rows = np.concatenate([np.zeros(0, np.int32), *self.leaves])
+        self.rows = places(np.concatenate([np.zeros(0, np.int32), *self.leaves]))
         self._filled = np.flatnonzero(self.sizes)
         self._starts = (np.cumsum(self.sizes) - self.sizes)[self._filled]
 
@@ -68,7 +68,7 @@ class Groups:
 def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
     known = Uncalled(state, now_ns)
-    alone = alone_w(state, np.arange(len(state.fleet), dtype=np.int32), now_ns, known)
+    alone = alone_w(state, places(np.arange(len(state.fleet))), now_ns, known)
     sums = _sums(state, groups, alone, now_ns)
     quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
     limits, in_force = power_limits(state), power_limits(state, now_ns)
@@ -76,7 +76,7 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     for at, name in enumerate(groups.names):
         numbers = {key: float(column[at]) for key, column in sums.items()}
         if (limit := limits.get(name)) is not None:
-            numbers["unlimited_w"] = unlimited_w(state, groups.leaves[at], *limit, now_ns, known)
+            numbers["unlimited_w"] = unlimited_w(state, places(groups.leaves[at]), *limit, now_ns, known)
         # Caps of devices that run whole, or can't be reached, may lie beyond it: it is no wider for that.
         least_w, most_w = in_force.get(name, (-math.inf, math.inf))
         numbers["limit_high_w"] = min(numbers["limit_high_w"], most_w)
@@ -95,7 +95,7 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
 def _sums(state: DeskState, groups: Groups, alone: tuple[Floats, Floats], now_ns: int) -> dict[str, Floats]:
     """Return what is a sum over devices, or their number, of each group; `alone`: what `alone_w` finds of all."""
     fleet, commands = state.fleet, state.commands
-    everyone = np.arange(len(fleet), dtype=np.int32)
+    everyone = places(np.arange(len(fleet)))
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
     power_w = fleet.power_or_0_w()
     up_w, down_w = leeway_w(state, everyone, now_ns)
