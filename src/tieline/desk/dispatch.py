@@ -64,7 +64,7 @@ class Wish:
 
 def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     """Return which settled rows need a command: a moved target or limit, or one in force that would soon run out."""
-    rows, last = settled.rows, state.commands
+    rows, last = places(settled.rows), state.commands
     target_w = wanted(state.fleet, settled)
     # A command whose time is over holds nothing: the device has fallen back to its default by its own timer.
     was_w = np.where(last.valid_until_ns[rows] > now_ns, last.target_w[rows], np.nan)
@@ -169,7 +169,7 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
 
 def _reasons(state: DeskState, wish: Wish, why: Why, entries: list[Entry]) -> Told:
     """Return the causes of commands: who decides, what let go, and the record that gave a row its turn."""
-    rows, last = wish.rows, state.commands
+    rows, last = places(wish.rows), state.commands
     let_go = np.isnan(wish.target_w) & np.isfinite(last.target_w[rows])
     let_go |= (wish.low_w < last.low_w[rows] - CHANGE_W) | (wish.high_w > last.high_w[rows] + CHANGE_W)
     at_ns, turn, staged = state.release_at_ns[rows], state.release_of[rows].copy(), ""
@@ -193,7 +193,7 @@ def _deciding_level(state: DeskState, settled: Settled) -> NDArray[np.int64]:
 
 def _kept(state: DeskState, wish: Wish, why: Why, now_ns: int) -> list[Entry]:
     """Let rows whose turn to come back is later keep their last command, as far as today's limits allow."""
-    rows, last = wish.rows, state.commands
+    rows, last = places(wish.rows), state.commands
     frees, staged = np.isnan(wish.target_w), state.release_at_ns[rows] > 0
     if not (frees.any() or staged.any()):
         return []
