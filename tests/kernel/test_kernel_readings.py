@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tieline.desk import base
-from tieline.desk.state import DeskState
+from tieline.desk.state import UNHEARD, DeskState
 from tieline.fleet import columns
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet
@@ -116,6 +116,20 @@ def test_a_handful_of_what_the_sun_drives_leaves_to_the_bit_what_the_columns_lea
         left.append((state.base_w.copy(), state.suns.tells.copy(), state.suns.is_known.copy()))
     for one_by_one, in_columns in zip(*left, strict=True):
         np.testing.assert_array_equal(one_by_one, in_columns)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_one_row_that_may_not_have_heard_that_it_was_let_go_is_found_as_among_many(seed: int) -> None:
+    rng, state, rows = np.random.default_rng(seed), a_state(), np.arange(4, dtype=np.int32)
+    last, fleet = state.commands, state.fleet
+    last.stage[:] = rng.choice(sorted(UNHEARD), 4)
+    for column in (last.target_w, last.observed_w, last.leased_w):
+        column[:] = rng.choice([np.nan, 0.0, -700.0, 3_000.0], 4)
+    last.low_w[:] = rng.choice([-np.inf, 0.0], 4, p=[0.8, 0.2])
+    last.high_w[:] = np.where(rng.random(4) < 0.8, np.inf, fleet.max_inject_w / 2)
+    power_w = rng.choice([np.nan, 0.0, 149.0, 151.0, -640.0, 2_800.0], 4)
+    one_by_one = [base._holds_on_one(state, row, int(last.stage[row]), float(power_w[row])) for row in range(4)]
+    assert one_by_one == base.holds_on(state, rows, power_w).tolist()
 
 
 @given(st.lists(st.tuples(st.floats(width=64), st.booleans()), min_size=4, max_size=4))

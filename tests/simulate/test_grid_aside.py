@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -154,3 +158,17 @@ def test_a_grid_whose_process_is_killed_says_so() -> None:
     with pytest.raises(InvariantError, match="the grid's process has ended"):
         there.step(NOON_NS, 60.0, *free())
         assert there.grid is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how much a pipe holds can be asked for on Linux alone")
+def test_who_tells_a_process_as_much_as_a_fleet_while_it_only_begins_does_not_wait_for_it() -> None:
+    aside = Aside.begun("tieline.simulate.grid_aside", "the grid's")
+    assert aside is not None
+    try:
+        os.kill(aside._child.pid, signal.SIGSTOP)
+        telling = threading.Thread(target=aside.tell, args=(bytes(500_000),), daemon=True)
+        telling.start()
+        telling.join(10.0)
+        assert not telling.is_alive()
+    finally:
+        aside.end()

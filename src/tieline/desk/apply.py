@@ -17,7 +17,7 @@ from tieline.desk.redispatch import SOURCE
 from tieline.desk.release import LATEST_NS
 from tieline.desk.state import LAPSED, AskKey, DeskState, EndedAsk, LiveAsk
 from tieline.fleet.claims import ClaimBatch, Floats, Rows
-from tieline.fleet.columns import among
+from tieline.fleet.columns import among, places
 from tieline.fleet.holding import nearest_w, timers
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
@@ -253,7 +253,7 @@ def _claims_ended(state: DeskState, record_id: str, fact: facts.ClaimsEnded) -> 
 
 
 def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssued) -> None:
-    rows, columns = fact.rows.array(), state.commands
+    rows, columns = places(fact.rows.array()), state.commands
     target_w, low_w, high_w = fact.target_w.array(), fact.low_w.array(), fact.high_w.array()
     moves_w = np.abs(end_w(state, rows, target_w, low_w, high_w) - last_end_w(state, rows, fact.issued_ns))
     state.limiter.note(rows, moves_w, fact.issued_ns)
@@ -311,7 +311,7 @@ def _release_staged(state: DeskState, record_id: str, fact: facts.ReleaseStaged)
 
 
 def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsReported) -> None:
-    rows, stage, columns = fact.rows.array(), fact.stage.array(), state.commands
+    rows, stage, columns = places(fact.rows.array()), fact.stage.array(), state.commands
     meant = _is_meant(state, fact, rows)
     legal = meant & MAY_FOLLOW[columns.stage[rows], stage]
     at_ns, observed_w = fact.at_ns.array(), fact.observed_w.array()

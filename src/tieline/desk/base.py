@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tieline.desk import sun
 from tieline.desk.cycling import LONGEST_S, PAYS_BACK_NS
 from tieline.desk.state import UNHEARD, DeskState
-from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
+from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among, places
 from tieline.resource.batch import Readings
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
@@ -42,6 +42,8 @@ that charge at one moment of an afternoon 0.48 of the power is left an hour late
 
 def tells_of_a_hand(state: DeskState, readings: Readings) -> bool:
     """Return whether a device says that somebody else has it by now (LOCAL), or no more, other than as settled by."""
+    if len(readings.points) <= FEW and _IS_LOCAL not in readings.points.tolist():
+        return False
     at = np.flatnonzero(readings.points == _IS_LOCAL)
     at = at[(readings.quality[at] & OUT_OF_RANGE) == 0]
     if not len(at):
@@ -56,7 +58,7 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
         return
     fleet = state.fleet
     power = (readings.points == fleet.power_code) & ((readings.quality & OUT_OF_RANGE) == 0)
-    rows = readings.rows[power]
+    rows = places(readings.rows[power])
     before_ns, was_w = fleet.taken_at_ns[rows].copy(), fleet.power_w[rows].copy()
     fleet.take_readings(readings)
     watts = readings.values[power]
@@ -139,7 +141,7 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         watts = values[at]
         if sun.IS_SUN[fleet.kinds[row]]:
             continue
-        holds = stage in UNHEARD and bool(holds_on(state, np.array([row], np.int32), np.array([watts]))[0])
+        holds = stage in UNHEARD and _holds_on_one(state, row, stage, watts)
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
         passed_s = max(taken_ns[at] - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
@@ -231,6 +233,7 @@ def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[n
     One that is let go runs freely once it said so: back from an outage, it may hold the command before. One that never
     answered, that refused, or that its meter contradicts (UNCONFIRMED) may hold it until its lease is over.
     """
+    rows = places(rows)
     commands, fleet = state.commands, state.fleet
     over = commands.valid_until_ns[rows] <= now_ns
     unsure = commands.stage[rows] != int(Stage.DONE)
@@ -267,6 +270,19 @@ def holds_on(state: DeskState, rows: NDArray[np.int32], power_w: NDArray[np.floa
     near_w = np.maximum(NEAR_W, NEAR_FRAC * np.abs(leased_w))
     found[at] = np.isnan(leased_w) | (np.abs(power_w[at] - leased_w) < near_w)
     return found
+
+
+def _holds_on_one(state: DeskState, row: int, stage: int, power_w: float) -> bool:
+    """Return what `holds_on` says of one row, whose command is at a stage that `DeskState.owes_release` asks of."""
+    commands, fleet = state.commands, state.fleet
+    if stage == Stage.UNCONFIRMED and not math.isnan(commands.observed_w[row]):
+        return False
+    if commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]:
+        return False
+    if not math.isnan(commands.target_w[row]):
+        return False
+    leased_w = float(commands.leased_w[row])
+    return math.isnan(leased_w) or abs(power_w - leased_w) < max(NEAR_W, NEAR_FRAC * abs(leased_w))
 
 
 def _fade(

@@ -30,7 +30,7 @@ from tieline.desk.sun import IS_PLANT
 from tieline.desk.tracking import above_base_w
 from tieline.desk.wants import NEAR_FRAC, SOON_NS
 from tieline.fleet.able import stored_wh, takes_wh
-from tieline.fleet.columns import KIND_CODE, or_0
+from tieline.fleet.columns import KIND_CODE, or_0, places
 from tieline.fleet.grouped import Groups
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
@@ -150,7 +150,7 @@ class Calls:
         sold = {side: list(_of_pools(state, binds, bites[side], side, now_ns)) for side in (1.0, -1.0)}
         can_w = dict[float, Floats]()
         if any((*events.values(), *sold.values())):
-            everyone = np.arange(len(state.fleet), dtype=np.int32)
+            everyone = places(np.arange(len(state.fleet)))
             up_w, down_w = unlimited(state, everyone, SHORT_H, now_ns)
             can_w = {1.0: up_w, -1.0: down_w}
         return Calls(state, events, sold, can_w)

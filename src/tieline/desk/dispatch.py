@@ -25,7 +25,7 @@ from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
 from tieline.desk.state import LEASE_NS, DeskState
 from tieline.fleet.claims import Settled
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import Fleet, places
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
 from tieline.resource.arbitrate import REMOTE_LEVELS
@@ -64,7 +64,7 @@ class Wish:
 
 def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     """Return which settled rows need a command: a moved target or limit, or one in force that would soon run out."""
-    rows, last = settled.rows, state.commands
+    rows, last = places(settled.rows), state.commands
     target_w = wanted(state.fleet, settled)
     # A command whose time is over holds nothing: the device has fallen back to its default by its own timer.
     was_w = np.where(last.valid_until_ns[rows] > now_ns, last.target_w[rows], np.nan)
@@ -169,7 +169,7 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
 
 def _reasons(state: DeskState, wish: Wish, why: Why, entries: list[Entry]) -> Told:
     """Return the causes of commands: who decides, what let go, and the record that gave a row its turn."""
-    rows, last = wish.rows, state.commands
+    rows, last = places(wish.rows), state.commands
     let_go = np.isnan(wish.target_w) & np.isfinite(last.target_w[rows])
     let_go |= (wish.low_w < last.low_w[rows] - CHANGE_W) | (wish.high_w > last.high_w[rows] + CHANGE_W)
     at_ns, turn, staged = state.release_at_ns[rows], state.release_of[rows].copy(), ""
@@ -193,7 +193,7 @@ def _deciding_level(state: DeskState, settled: Settled) -> NDArray[np.int64]:
 
 def _kept(state: DeskState, wish: Wish, why: Why, now_ns: int) -> list[Entry]:
     """Let rows whose turn to come back is later keep their last command, as far as today's limits allow."""
-    rows, last = wish.rows, state.commands
+    rows, last = places(wish.rows), state.commands
     frees, staged = np.isnan(wish.target_w), state.release_at_ns[rows] > 0
     if not (frees.any() or staged.any()):
         return []
@@ -296,6 +296,7 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     takes. Of what was told before the desk began no link waits for an answer any more: it is told anew as soon as its
     device is heard.
     """
+    rows = places(rows)
     last = state.commands
     out = state.opted_out[rows]
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])

@@ -4,18 +4,18 @@ Only what can hold a power takes part: against an upper limit stores and generat
 loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
 it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
 site's meter of a few seconds (R17) it counts at what it draws, and so it does, less a margin, in a group of which the
-settings say that (`desk.counted_loads`). A leaf that can't be reached counts at the largest of
-its leased cap, its default and, while that lasts, where the command leaves it that it took last; once no cap that it
-acknowledged holds at its base too, if more. One that gives, or draws, more than it was told counts at what it does, and
-keeps its cap: the others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit,
-and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts
-what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in
-(IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads stop,
-but for what the lower one needs once all loads are shed that may be: so much those that give may give, and near the
-lower end none gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to give,
-last: once all others are at their least. Who is called to give has the room beside what the others give by themselves
-(`desk.beside`), but near the lower end of both. When caps move, those that sink are placed at once; one that grows
-waits until what another gave up is acknowledged, as a command may be lost on its way.
+settings say that (`desk.counted_loads`). A leaf that can't be reached counts at the largest of its leased cap, its
+default and, while that lasts, where the command leaves it that it took last; once no cap that it acknowledged holds at
+its base too, if more. One that gives, or draws, more than it was told counts at what it does, and keeps its cap: the
+others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit, and they take turns,
+so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts what each device gives,
+and no taking of another makes it good, as where crews work on a live line nothing may feed in (IEEE 1547-2018, 4.6.2;
+IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads stop, but for what the lower one
+needs once all loads are shed that may be: so much those that give may give, and near the lower end none gives less
+before the loads draw less. A store whose owner opted out is pressed to charge, or to give, last: once all others are at
+their least. Who is called to give has the room beside what the others give by themselves (`desk.beside`), but near the
+lower end of both. When caps move, those that sink are placed at once; one that grows waits until what another gave up
+is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants, with_waiting_cars
 from tieline.desk.withheld import forget_ended, forget_grown, note_withheld
 from tieline.desk.worth import MOVES_FRAC, NESTED_FRAC, is_worth
+from tieline.fleet.columns import places
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -280,7 +281,7 @@ def _regulated(
 ) -> list[Entry]:
     """Return the facts that move caps: all, or (`stops`: who is about to stop, what all are told) of who holds one."""
     layers = layers_of(state, limits)
-    held = [(layer, live, state.fleet.leaves(live.ask.resource)) for layer in layers for live in layer.limits]
+    held = [(layer, live, places(state.fleet.leaves(live.ask.resource))) for layer in layers for live in layer.limits]
     was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
     held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
     note_strays(state, [(rows, (live.ask.low, live.ask.high)) for _, live, rows in held], now_ns)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tieline.desk.authority import passing_w
 from tieline.desk.state import DeskState
 from tieline.fleet.able import able_w
+from tieline.fleet.columns import places
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -55,7 +56,7 @@ def leeway_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]
         for members, _ in more.values():
             mine[members] = True
     power_w, up_w, down_w = (np.zeros(len(state.fleet)) for _ in range(3))
-    some = np.flatnonzero(mine).astype(np.int32)
+    some = places(np.flatnonzero(mine))
     power_w[some] = state.fleet.power_or_0_w(some)
     bounds, passes = state.claims.bounds_above(some, Level.MARKET, now_ns), passing_w(state, some)
     able = within_w(power_w[some], able_w(state.fleet, some), *bounds)

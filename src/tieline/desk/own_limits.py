@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState, LiveAsk
+from tieline.fleet.columns import places
 from tieline.fleet.settling import ClaimBatch
 from tieline.resource.level import Level
 
@@ -81,7 +82,7 @@ def own_of(state: DeskState, beside: Iterable[LiveAsk], level: Level, now_ns: in
         live = live_ask(state, batch)
         return live is None or live.record not in groups
 
-    rows = np.arange(len(state.fleet), dtype=np.int32)
+    rows = places(np.arange(len(state.fleet)))
     found = state.claims.bounds_by(rows, is_own, level, now_ns)
     if found is None:
         return None

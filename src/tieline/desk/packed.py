@@ -27,7 +27,7 @@ class Packed(Struct, frozen=True):
         """Return the array."""
         dtype, _, count = self.dtype.partition("*")
         values = np.frombuffer(self.data, dtype=dtype)
-        return np.full(int(count), values[0]) if count else values.copy()
+        return values[:1].repeat(int(count)) if count else values.copy()
 
 
 class Causes(Struct, frozen=True):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import gained_w, held_w
-from tieline.fleet.columns import KIND_CODE, or_0
+from tieline.fleet.columns import KIND_CODE, or_0, places
 from tieline.resource.identity import Kind
 from tieline.times import MINUTE_NS
 
@@ -54,6 +54,7 @@ def takes_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now
 
 def takes_back_both_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> tuple[Floats, Floats]:
     """Return what `takes_back_w` does of a delivery upward, and downward (W)."""
+    rows = places(rows)
     last, silent = state.commands, (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
     gains_w, holds_w = gained_w(state, rows, share_w, now_ns), held_w(state, rows, share_w, now_ns)
     rests = state.is_switched[rows] & (holds_w == 0.0)

@@ -39,15 +39,13 @@ def placed_anew(
     is_paid = own is not None and own.at(rows).is_owed(was, (low, high))
     if not is_paid and not is_worth(state, ask, rows, (low, high), was, least_frac(state, live, NESTED_FRAC)):
         return []
-    scope = scope_of(state, ask)
+    scope, who = scope_of(state, ask), Packed.of(rows.astype(np.int32))
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
-    ended = ClaimsEnded(
-        ask.source, ask.program, ask.quantity.value, ClaimEnd.SUPERSEDED.value, live.claims, Packed.of(rows), scope
-    )
+    ended = ClaimsEnded(ask.source, ask.program, ask.quantity.value, ClaimEnd.SUPERSEDED.value, live.claims, who, scope)
     placed = ClaimsPlaced(
         batch, ask.source, ask.principal, ask.program, int(ask.level), ask.primacy, ask.quantity.value, ask.kind.value,
-        ask.because, ask.version, now_ns, now_ns, ask.end_ns, Packed.of(rows), Packed.of(low), Packed.of(high),
+        ask.because, ask.version, now_ns, now_ns, ask.end_ns, who, Packed.of(low), Packed.of(high),
         Packed.of(np.zeros(len(rows))), scope=scope, randomise_s=ask.randomise_s,
     )  # fmt: skip
     return [

@@ -20,7 +20,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.desk.sun import IS_PLANT
 from tieline.fleet.able import SUSTAIN_H, able_w, stored_wh, takes_wh
-from tieline.fleet.columns import KIND_CODE, among, or_0
+from tieline.fleet.columns import KIND_CODE, among, or_0, places
 from tieline.fleet.split import split_merit
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
@@ -122,6 +122,7 @@ def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats, now
     A plant rises no further than the sun has it do by itself: its base is that. It is called to less alone. Nor does a
     car give what it drew a minute ago that has left or is full by now: that it draws nothing is its own doing.
     """
+    rows = places(rows)
     fleet, base_w = state.fleet, state.base_w[rows]
     moved_w = fleet.power_or_0_w(rows) - base_w
     able_up_w, able_down_w = able_w(fleet, rows)
@@ -168,6 +169,7 @@ def lost_headroom(
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
     While the kill switch is pressed it comes first, and takes all that could be called without it.
     """
+    rows = places(rows)
     free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
     kept_w = _could_w(state, rows, hours, np.zeros(len(rows)), now_ns)[0 if side >= 0 else 1] - free
     base_w = state.base_w[rows]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tieline.desk.state import DeskState, Responses
 from tieline.desk.sun import keeps_down
 from tieline.desk.tracking import above_base_w
-from tieline.fleet.columns import KINDS, among
+from tieline.fleet.columns import KINDS, among, places
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -100,6 +100,7 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     Behind the kill switch no command reaches anybody: nobody is judged while it is pressed, nor for so long after it
     was released as a row's kind takes to give.
     """
+    rows = places(rows)
     responses, asked = state.responses, np.abs(share_w) > ASKED_W
     if state.is_killed:
         asked = np.zeros(len(rows), np.bool_)

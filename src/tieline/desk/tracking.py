@@ -17,6 +17,7 @@ from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.desk.sun import keeps_down
+from tieline.fleet.columns import places
 from tieline.market.settlement import NOISE_W, without_noise
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
@@ -217,6 +218,7 @@ def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats
     What holds it is known as it begins and as it ends, a poll before its meter tells. Whom somebody else set (LOCAL)
     nothing of ours holds, whatever its timer was to keep it at: it gives what its meter says.
     """
+    rows = places(rows)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     base_w, unfit = state.base_w[rows], (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     by_hand, by_w = state.claims.is_local[rows], uncalled_w(state, rows, low_w, high_w) - base_w

@@ -25,7 +25,7 @@ from tieline.desk.wants import (
     with_waiting_cars,
     would_give_w,
 )
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import KIND_CODE, places
 from tieline.fleet.grouped import Groups
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
@@ -68,7 +68,7 @@ def unlimited_w(state: DeskState, groups: Groups, limits: Mapping[str, tuple[flo
         limits: The limit in force of each resource that has one (W: low, high; infinite: none).
         now_ns: Now.
     """
-    everyone = np.arange(len(state.fleet), dtype=np.int32)
+    everyone = places(np.arange(len(state.fleet)))
     held = _held(state, groups, limits)
     binds = held.any | is_told_limit(state, everyone, now_ns)
     if not binds.any():

@@ -45,7 +45,7 @@ def note_withheld(
     if is_owed:
         awaited |= _sinks(state, rows, caps)
     if awaited.any() or is_owed or live.record in state.withheld:
-        state.withheld[live.record] = rows[awaited]
+        state.withheld[live.record] = rows[awaited].astype(np.int32)
 
 
 def _awaited(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.fleet.columns import KIND_CODE, Fleet, or_0
+from tieline.fleet.columns import KIND_CODE, Fleet, or_0, places
 from tieline.resource.identity import Kind
 
 Floats = NDArray[np.float64]
@@ -35,6 +35,7 @@ def takes_wh(fleet: Fleet, rows: Rows) -> Floats:
 
     Of one that tells more than its registry has it hold, nobody knows how large it is.
     """
+    rows = places(rows)
     size_wh, held_wh = fleet.energy_wh[rows], stored_wh(fleet, rows)
     known = (size_wh > 0) & np.isfinite(held_wh) & (held_wh <= size_wh * LARGER_FRAC)
     found: Floats = np.where(known, np.maximum(size_wh - or_0(held_wh), 0.0), np.inf)
@@ -47,6 +48,7 @@ def able_w(fleet: Fleet, rows: Rows) -> tuple[Floats, Floats]:
     A store of which nobody knows how full it is can't be called; a load that can stop gives what it draws; the sun and
     engines can be held below what they give, not lifted above.
     """
+    rows = places(rows)
     up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
     untold_up, untold_down = np.isnan(up_w), np.isnan(down_w)
     if not (untold_up.any() or untold_down.any()):

@@ -57,6 +57,16 @@ def or_0(values: Floats) -> Floats:
     return np.where(np.isnan(values), 0.0, values)
 
 
+def places(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return rows as numpy indexes by them cheapest: it makes any others into these each time, at up to the price of
+    six look-ups. What is kept or recorded stays `Rows`.
+
+    >>> places(np.array([2, 0], np.int32)).dtype == np.intp
+    True
+    """
+    return np.asarray(rows, np.intp)
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group of resources under one purpose; `parent` is the index of the group above, -1 at the top."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import Fleet, places
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
@@ -22,7 +22,7 @@ class Groups:
         self.names = tuple(names)
         self.leaves = [fleet.leaves(name) for name in self.names]
         self.sizes = np.array([len(rows) for rows in self.leaves], np.int64)
-        self.rows = np.concatenate([np.zeros(0, np.int32), *self.leaves])
+        self.rows = places(np.concatenate([np.zeros(0, np.int32), *self.leaves]))
         self._filled = np.flatnonzero(self.sizes)
         self._starts = (np.cumsum(self.sizes) - self.sizes)[self._filled]
 

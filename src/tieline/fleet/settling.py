@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.fleet import settle
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import Fleet, places
 from tieline.resource.arbitrate import ABOVE_TIMERS, LOCKS_OUT, NOTHING_HELD, REMOTE_LEVELS, Held
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
@@ -185,11 +185,12 @@ class Settling:
         self.place[rows] = np.arange(count, dtype=np.int32)
         self._is_local = is_local
         self._reach: dict[int, Rows] = {}
+        self._at = at = places(rows)
         if quantity is Quantity.P:
-            self.low_w, self.high_w = -fleet.max_absorb_w[rows], fleet.max_inject_w[rows].copy()
-            self.safe_w, self.default_w = fleet.safe_w[rows], fleet.default_w[rows]
+            self.low_w, self.high_w = -fleet.max_absorb_w[at], fleet.max_inject_w[at]
+            self.safe_w, self.default_w = fleet.safe_w[at], fleet.default_w[at]
         else:  # reactive power: within the apparent power, none by default
-            self.low_w, self.high_w = -fleet.max_va[rows], fleet.max_va[rows].copy()
+            self.low_w, self.high_w = -fleet.max_va[at], fleet.max_va[at]
             self.safe_w, self.default_w = np.zeros(count), np.zeros(count)
         self.low_by, self.high_by = np.full(count, NOBODY, np.int32), np.full(count, NOBODY, np.int32)
         self.conflict = np.zeros(count, np.bool_)
@@ -257,7 +258,7 @@ class Settling:
         level_low_by, level_high_by = np.full(count, NOBODY, np.int32), np.full(count, NOBODY, np.int32)
         held: Mask | bool = False
         if holds is not None and self.quantity is Quantity.P:
-            held = holds.until_ns[self.rows] > now_ns
+            held = holds.until_ns[self._at] > now_ns
         levels = {x.batch.level for x in limits}
         if self._gate_level is not None:
             levels |= {Level(level) for level in LOCKS_OUT if (self._gate_level == level).any()}

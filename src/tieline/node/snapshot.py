@@ -13,7 +13,7 @@ from tieline.desk.leeway import leeway_w, power_limits
 from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.unlimited import is_told_limit, unlimited_w
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import Fleet, places
 from tieline.fleet.grouped import LATEST, Groups
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -49,7 +49,7 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
 def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
     """Return what is a sum over devices, or their number, of each group."""
     fleet, commands = state.fleet, state.commands
-    everyone = np.arange(len(fleet), dtype=np.int32)
+    everyone = places(np.arange(len(fleet)))
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
     power_w = fleet.power_or_0_w()
     up_w, down_w = leeway_w(state, everyone, now_ns)

@@ -1,7 +1,7 @@
 """A process of our own beside this one: it runs one of our modules, and the two speak pickle over its standard pipes.
 
-What is told is done in the order in which it came, while we go on; only who asks waits. Nobody else holds the pipes, so
-what is unpickled was pickled by our own code.
+What is told is done in the order in which it came, while we go on; only who asks waits, and who tells more than `ROOM`
+before the process takes it. Nobody else holds the pipes, so what is unpickled was pickled by our own code.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from tieline.errors import InvariantError
 
+if sys.platform == "linux":
+    import fcntl
+
 _log = structlog.get_logger("tieline.aside")
+ROOM = 1 << 20
+"""So much may be told before a process takes it (bytes): one that has just begun reads its modules for seconds, and a
+fleet of a thousand is more than the 64 KiB that pipes hold else. Where the system gives less, who tells waits."""
 
 
 class Aside:
@@ -42,6 +49,9 @@ class Aside:
         except OSError as error:
             _log.info("work is done in line", of=name, why=str(error))
             return None
+        if sys.platform == "linux" and child.stdin is not None:
+            with suppress(OSError):
+                fcntl.fcntl(child.stdin, fcntl.F_SETPIPE_SZ, ROOM)
         return cls(child, name)
 
     def tell(self, what: object) -> None:

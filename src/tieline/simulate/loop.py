@@ -67,6 +67,7 @@ class VirtualLoop(base_events.BaseEventLoop):
     # What asyncio's own loop and handles keep, and no typeshed names.
     _ready: deque[Any]
     _stopping: bool
+    _closed: bool
     _check_closed: Callable[[], None]
 
     def __init__(self, network: Network | None = None) -> None:
@@ -87,7 +88,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Turn:
         """Run a callback with the next turn."""
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         turn = Turn(callback, args, copy_context() if context is None else context, math.nan, self)
         self._ready.append(turn)
         return turn
@@ -96,7 +98,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Turn:
         """Run a callback at an instant of the loop's clock (s); what is due already runs with the next turn."""
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         timer = Turn(callback, args, copy_context() if context is None else context, when, self)
         self._set += 1
         heappush(self._timers, (when, self._set, timer))
@@ -106,7 +109,13 @@ class VirtualLoop(base_events.BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Turn:
         """Run a callback so many seconds from now."""
-        return self.call_at(self.now_s + delay, callback, *args, context=context)
+        if self._closed:
+            self._check_closed()
+        when = self.now_s + delay
+        timer = Turn(callback, args, copy_context() if context is None else context, when, self)
+        self._set += 1
+        heappush(self._timers, (when, self._set, timer))
+        return timer
 
     def note_cancelled(self, turn: Turn) -> None:
         """Count a timer that nobody waits for; it stays in the heap until its time, or until most there are such."""
@@ -187,10 +196,14 @@ class VirtualClock:
     def __init__(self, loop: VirtualLoop, start_ns: int) -> None:
         self._loop = loop
         self._start_ns = start_ns
+        self._at_s, self._at_ns = math.nan, start_ns
 
     def now_ns(self) -> int:
         """Return UTC now in nanoseconds, cut to the microsecond so that rounding can't tell two runs apart."""
-        return self._start_ns + round(self._loop.time() * 1_000_000) * US_NS
+        now_s = self._loop.now_s
+        if now_s != self._at_s:  # between two timers it is asked many times
+            self._at_s, self._at_ns = now_s, self._start_ns + round(now_s * 1_000_000) * US_NS
+        return self._at_ns
 
 
 def run_virtual(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]], network: Network | None = None) -> T:

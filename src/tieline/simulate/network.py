@@ -7,6 +7,7 @@ duplicates and reordering of *messages* belong to the peers that send them.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -203,8 +204,8 @@ class MemoryTransport(asyncio.Transport):
         """Send bytes; they arrive in order, after the path's delay."""
         if self.is_dead or self._closing or not data:
             return
-        raw = bytes(data)
-        delay_s = self._path.delay_s(self._loop.time(), len(raw))
+        raw, now_s = bytes(data), self._loop.time()
+        delay_s = self._path.delay_s(now_s, len(raw))
         if delay_s is None:
             self._loop.call_soon(self.abort)
             return
@@ -212,24 +213,25 @@ class MemoryTransport(asyncio.Transport):
         if self._in_flight > HIGH_WATER and not self._choked:
             self._choked = True
             self._protocol.pause_writing()
-        self._send(raw, delay_s)
+        self._send(raw, delay_s, now_s)
 
     def writelines(self, list_of_data: Any) -> None:
         """Send the parts as one."""
         self.write(b"".join(list_of_data))
 
-    def _send(self, item: bytes | None, delay_s: float) -> None:
-        if delay_s == float("inf"):
-            self._last_s = float("inf")
-        # Strictly later than what went before: timers of one instant have no order of their own.
-        self._last_s = max(self._last_s + 1e-7, self._loop.time() + delay_s)
-        if self._last_s != float("inf"):
+    def _send(self, item: bytes | None, delay_s: float, now_s: float) -> None:
+        # Strictly later than what went before: timers of one instant have no order of their own. What never arrives
+        # has all that follows it never arrive.
+        after_s, self._last_s = self._last_s + 1e-7, now_s + delay_s
+        if self._last_s < after_s:
+            self._last_s = after_s
+        if self._last_s != math.inf:
             self._loop.call_at(self._last_s, self.peer._arrive, item)
 
     def write_eof(self) -> None:
         """Tell the peer that no more comes."""
         if not self.is_dead:
-            self._send(None, 0.0)
+            self._send(None, 0.0, self._loop.time())
 
     def can_write_eof(self) -> bool:
         """Return True, as TCP can."""
@@ -246,6 +248,10 @@ class MemoryTransport(asyncio.Transport):
 
     def _arrive(self, item: bytes | None) -> None:
         if self.is_dead:
+            return
+        if item is not None and self._reading and not self._arrivals:  # nearly always: nothing waits before it
+            self.peer._taken(len(item))
+            self._protocol.data_received(item)  # type: ignore[attr-defined]
             return
         self.has_eof |= item is None
         self._arrivals.append(item)
@@ -288,7 +294,7 @@ class MemoryTransport(asyncio.Transport):
         if self._closing or self.is_dead:
             return
         self._closing = True
-        self._send(None, 0.0)
+        self._send(None, 0.0, self._loop.time())
         self._loop.call_soon(self.lose, None)
 
     def abort(self) -> None:
