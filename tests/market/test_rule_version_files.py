@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -48,7 +49,7 @@ def asked(*words: str, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def told(*words: str) -> dict:
+def told(*words: str) -> Any:
     return json.loads(asked(*words))
 
 
@@ -112,6 +113,13 @@ def test_a_pinned_run_is_the_same_to_the_byte_whatever_versions_are_added(
     first = asked(*verb(folder, "mine@2020.1", *rules(folder, OLD)))
     again = asked(*verb(folder, "mine@2020.1", *rules(folder, *(more[each] for each in added), OLD)))
     assert again == first
+
+
+def test_a_row_that_looks_at_more_days_than_columns_hold_is_refused_by_name(folder: Path) -> None:
+    own = rules(folder, OLD.replace("window_days = 45", "window_days = 400"), name="long.toml")
+    told(*baseline(folder, "mine", *own))
+    says = "mine looks at 286 like days, of which columns hold 127 at most"
+    assert says in asked(*settle(folder, "mine", *own, meters="days"), code=2)
 
 
 def test_answers_by_rows_of_ones_own_that_say_different_things_are_different_statements(folder: Path) -> None:

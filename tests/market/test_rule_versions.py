@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.errors import ConfigError
-from tieline.market.rule import RuleTable, baseline_rule, parse_rules, rule_in_force, rule_table
+from tieline.market.baseline import Event, compute
+from tieline.market.rule import BaselineRule, RuleTable, baseline_rule, parse_rules, rule_in_force, rule_table
 
 ROW = """
 version = "{version}"
@@ -134,7 +136,10 @@ BAD = [
     (row("1", 'adjust = "ratio"\nadjust_before = [-1, -4]'), r"adjust_before = \(-1.0, -4.0\): give two hours"),
     (row("1", 'adjust = "ratio"\nadjust_before = [-4, 1]'), r"adjust_before = \(-4.0, 1.0\): give two hours"),
     (row("1", 'adjust = "ratio"\nadjust_after = [-2, 2]'), r"adjust_after = \(-2.0, 2.0\): give two hours"),
-    (row("1", "adjust_low = 2.0\nadjust_high = 1.0"), r"adjust_low = 2.0: give 0 to 1, adjust_high"),
+    (row("1", "pick_n = 99999"), r"\$.mine\[0\].pick_n = 99999: give 0 to 3660"),
+    (row("1", "adjust_low = 1e308"), r"\$.mine\[0\].adjust_low = 1e\+308: give 0 to 1"),
+    (row("1", "adjust_high = 0.9"), r"\$.mine\[0\].adjust_high = 0.9: give 1 or more"),
+    (row("1", "adjust_high = nan"), r"\$.mine\[0\].adjust_high = nan: give 1 or more"),
     (row("1", pick="same-day"), r"\$.mine\[0\].pick = 'same-day': give own_before or own_after with it"),
     (row("1", "other = { pool_n = 3, pick_n = 4 }"), r"\$.mine\[0\].other.pick_n = 4: give 1 to 3"),
     (row("1", "other = { pool_n = 4, pick_n = 2, weights = [1.0] }"), r"other.weights = \(1.0,\): give 2 above 0"),
@@ -210,3 +215,43 @@ def test_households_of_the_demand_flexibility_service_lost_the_in_day_adjustment
 def test_the_tables_that_come_with_tieline_are_held_to_the_same_checks() -> None:
     text = Path("src/tieline/market/rules/baselines.toml").read_text()
     assert {each.id for each in rule_table().every()} == set(parse_rules(text, "baselines.toml").newest())
+
+
+VALUES = (
+    "1", "0", "-1", "3", "45", "99999", "0.5", "-2.5", "nan", "inf", "-inf", "1e308", "true", '"x"', '""', "[]", "[1]",
+    "[-4, -1]", "[2, 4]", "[nan, 0]", "[-inf, 0]", "{}", "{ business = 1, other = 1 }", "{ pool_n = 3, pick_n = 3 }",
+    "{ pool_n = 4, pick_n = 2, weights = [0.5, 0.5] }", "2024-01-01", "07:00:00", "99999999999999999999999",
+)  # fmt: skip
+PICKS = ("all", "highest", "middle", "nearest-temperature", "most-similar", "same-day", "last-reading", "hourly-model")
+EVENT_DAY = date(2024, 7, 31)
+LOAD = {EVENT_DAY - timedelta(days=k): np.random.default_rng(k).uniform(0, 5, 24) for k in range(60)}
+WARMEST = {day: 20.0 + day.toordinal() % 9 for day in LOAD}
+CELSIUS = {day: np.arange(20.0, 44.0) for day in LOAD}
+
+
+@given(
+    st.sampled_from(PICKS),
+    st.integers(0, 12),
+    st.sampled_from(["none", "ratio", "additive"]),
+    st.dictionaries(st.sampled_from(BaselineRule.__struct_fields__), st.sampled_from(VALUES), max_size=3),
+    st.integers(0, 22),
+)
+@settings(max_examples=400)
+def test_whatever_a_row_says_it_is_refused_or_computed_to_finite_numbers(
+    pick: str, pick_n: int, adjust: str, odd: dict[str, str], first: int
+) -> None:
+    said = {
+        "version": '"1"', "source": '"a tariff"', "certainty": '"ours"', "level": '"meter"', "window_days": "45",
+        "day_types": '"weekday-or-not"', "pool_n": "10", "min_n": "{ business = 5, other = 4 }", "pick": f'"{pick}"',
+        "pick_n": str(pick_n), "adjust": f'"{adjust}"', "adjust_before": "[-4, -1]", "own_before": "[-4, -1]", **odd,
+    }  # fmt: skip
+    try:
+        rule = table("[mine]\n" + "".join(f"{field} = {value}\n" for field, value in said.items())).named("mine")
+    except ConfigError as error:
+        assert str(error).startswith("rules.toml: $.mine")
+        return
+    try:
+        made = compute(rule, LOAD, Event(EVENT_DAY, first, first + 2), warmest=WARMEST, celsius=CELSIUS)
+    except (ConfigError, ValueError):
+        return  # too few like days, or none that the rule may look at
+    assert np.isfinite(made.baseline).all()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tieline.errors import ConfigError
+
 if TYPE_CHECKING:
     from tieline.market.rule import BaselineRule
 
@@ -47,12 +49,15 @@ def row_faults(rule: BaselineRule) -> Iterator[Fault]:
         yield from _pool_faults(rule)
     for field in ("lag_days", "window_days", "pool_n", "pick_n"):
         value = getattr(rule, field)
-        if value < 0:
-            yield field, value, "give 0 or more"
+        if not 0 <= value <= MOST_DAYS:
+            yield field, value, f"give 0 to {MOST_DAYS}"
     if not 0.0 <= rule.low_use_frac <= 1.0:
         yield "low_use_frac", rule.low_use_frac, "give 0 to 1"
-    if not 0.0 <= rule.adjust_low <= rule.adjust_high:
-        yield "adjust_low", rule.adjust_low, f"give 0 to {rule.adjust_high:g}, adjust_high"
+    # A cap that leaves out 1 would move a baseline that needs nothing.
+    if not 0.0 <= rule.adjust_low <= 1.0:
+        yield "adjust_low", rule.adjust_low, "give 0 to 1"
+    if not rule.adjust_high >= 1.0:
+        yield "adjust_high", rule.adjust_high, "give 1 or more"
     yield from _hour_faults(rule)
 
 
@@ -123,6 +128,18 @@ def day_in(value: Any, where: str, faults: list[str]) -> str:
     if not FIRST <= day <= LAST:
         faults.append(f"{where} = {day.isoformat()!r}: give {FIRST} to {LAST}")
     return day.isoformat()
+
+
+def require_span(where: str, first: str, last: str) -> None:
+    """Do nothing for two days in order, or none (empty). Raises ConfigError naming what is no day, or early."""
+    faults: list[str] = []
+    for field, day in (("effective_from", first), ("effective_to", last)):
+        if day:
+            day_in(day, f"{where}: {field}", faults)
+    if first and last and last < first and not faults:
+        faults.append(f"{where}: effective_to = {last!r}: give {first}, its first day, or later")
+    if faults:
+        raise ConfigError("; ".join(faults))
 
 
 def placed(says: str, row: Mapping[str, Any], where: str) -> str:
