@@ -103,6 +103,13 @@ interval_min = { is = 60, mark = "K", from = "s" }
         ('is = ["up"]', 'is = ["sideways"]', "directions = 'sideways'"),
         ("closes =", "minutes_before = { is = 5, mark = 'K', from = 's' }\ncloses =", "and not both"),
         ("[[model]]", "colour = 1\n[[model]]", "unknown field `colour`"),
+        ('sells = "energy"', 'sells = "energy"\neffective_from = "2024-02-30"', "x-a 1: effective_from = '2024-02-30': give a day"),
+        ('sells = "energy"', 'sells = "energy"\neffective_to = "soon"', "x-a 1: effective_to = 'soon': give a day such as"),
+        (
+            'sells = "energy"',
+            'sells = "energy"\neffective_from = "2024-02-01"\neffective_to = "2024-01-31"',
+            "x-a 1: effective_to = '2024-01-31': give 2024-02-01, its first day, or later",
+        ),
         ("[[gate]]", '[[gate]]\nopens = { is = "x", mark = "K", from = "s" }', "gate g: opens = 'x'"),
     ],
 )  # fmt: skip

@@ -308,6 +308,7 @@ ROW = '[[rule]]\nform = "{form}"\nid = "x"\nversion = "{v}"\nsource = "s"\ncerta
         (ROW.format(form="ladder", v=1, more='least_ratio = "0"\nsteps = [{from = "1"}]'), "steps: give the lowest"),
         (ROW.format(form="frequency-curve", v=1, more="nominal_hz = 50.0\ndead_band_mhz = 1.0\ncurve = [[1.0, 0.0]]"), "curve: give two"),
         (ROW.format(form="balancing-ratio", v=1, more='rate_per_mwh = "1"\nspeed = 3'), "unknown field"),
+        (ROW.format(form="balancing-ratio", v=1, more='rate_per_mwh = "1"\neffective_to = "2024-6-1"'), "effective_to = '2024-6-1': give a day"),
         (ROW.format(form="net-cone", v=1, more='days = 365\nhours = 30\nmeasured_by = "actual"\nexcuses = ["luck"]'), "excuses = 'luck'"),
     ],
 )  # fmt: skip

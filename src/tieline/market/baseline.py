@@ -219,7 +219,7 @@ def _hash(
     celsius: Mapping[date, Floats],
 ) -> str:  # fmt: skip
     """Return the hash of all that a baseline was made from: rule, event, days left out, and readings of the others."""
-    head = f"{rule.id}:{rule.version}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
+    head = f"{rule.id}:{rule.stamp}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
     digest = blake2b(head.encode(), digest_size=12)
     for days in (apart.event_days, apart.holidays, apart.outages):
         digest.update(",".join(day.isoformat() for day in sorted(days)).encode() + b";")

@@ -138,7 +138,7 @@ def _checks(found: Comparison) -> list[str]:
 
 
 def _hash(rule: BaselineRule, called: Meters, controls: Meters, event: Event, apart: LeftOut) -> str:
-    head = f"{rule.id}:{rule.version}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
+    head = f"{rule.id}:{rule.stamp}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
     digest = blake2b(head.encode(), digest_size=12)
     for days in (apart.event_days, apart.holidays, apart.outages):
         digest.update(",".join(day.isoformat() for day in sorted(days)).encode() + b";")

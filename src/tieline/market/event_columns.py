@@ -28,6 +28,8 @@ PICKS = {"all": 0, "highest": 1, "middle": 2}
 ADJUSTS = {"none": 0, "ratio": 1, "additive": 2}
 OK, HUNGRY, TOO_FEW = 0, 1, 2
 NO_DAY = -1
+MOST_LIKE_DAYS = 127
+"""Days of a meter are told by their place, in a byte."""
 
 
 class DayBlocks(Protocol):
@@ -85,7 +87,7 @@ class Plan:
 
         Raises:
             ConfigError: The rule was not in force on that day.
-            ValueError: The rule's pick is not one that is settled in columns.
+            ValueError: The rule's pick is not one that is settled in columns, or it looks at too many days.
         """
         if rule.pick not in PICKS:
             raise ValueError(f"{rule.id} picks {rule.pick}: give a rule that picks {', '.join(PICKS)}")
@@ -101,6 +103,10 @@ class Plan:
             and day not in apart.event_days
             and day not in apart.outages
         )
+        if len(free) > MOST_LIKE_DAYS:
+            raise ValueError(
+                f"{rule.id} looks at {len(free)} like days, of which columns hold {MOST_LIKE_DAYS} at most"
+            )
         is_business = day_type(event.day, apart.holidays, rule.day_types) == "business"
         intervals = (*range(event.first, event.last), *event.adjusts_over(rule, per_day))
         return cls(

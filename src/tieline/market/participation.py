@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, field
 
 from tieline.errors import ConfigError
+from tieline.market.rule_rows import require_span
 from tieline.times import MINUTE_NS, Interval, from_ns, to_ns
 
 Mark = Literal["V", "K"]
@@ -219,8 +220,8 @@ def parse_market(text: str, name: str) -> Market:
     """Return the market of a file's text.
 
     Raises:
-        ConfigError: A row does not fit, a figure names no source, a gate is not one, or two versions of a model hold on
-            one day; file and row are named.
+        ConfigError: A row does not fit, a figure names no source, a gate is not one, a day is none, or two versions of
+            a model hold on one day; file and row are named.
     """
     try:
         market = msgspec.convert(tomllib.loads(text), Market)
@@ -295,6 +296,7 @@ def _check_ends(where: str, model: Model) -> None:
 def _check_versions(market: Market, name: str) -> None:
     spans: dict[str, list[tuple[str, str, str]]] = {}
     for model in market.model:
+        require_span(f"{name}: {model.id} {model.version}", model.effective_from, model.effective_to)
         first, last = model.effective_from or "0000", model.effective_to or "9999"
         for other, begin, end in spans.get(model.id, ()):
             if begin <= last and first <= end:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from tieline.errors import ConfigError
 from tieline.ids import derive
+from tieline.market.rule_rows import require_span
 from tieline.market.settlement import CENT, Basis, is_excused, money, shortfall_causes
 from tieline.plan.apportion import apportion, whole_weights
 
@@ -124,8 +125,8 @@ def parse_products(text: str) -> tuple[ProductRule, ...]:
     """Return the rules of a table.
 
     Raises:
-        ConfigError: A row is not a rule, two versions of one rule hold on one day, a ladder's steps or a curve's points
-            don't rise, or an excuse is no known cause; the row is named.
+        ConfigError: A row is not a rule, a day is none, two versions of one rule hold on one day, a ladder's steps or
+            a curve's points don't rise, or an excuse is no known cause; the row is named.
     """
     try:
         found = msgspec.convert(tomllib.loads(text), _Table).rule
@@ -134,6 +135,7 @@ def parse_products(text: str) -> tuple[ProductRule, ...]:
     spans: dict[str, list[tuple[str, str, str]]] = {}
     for rule in found:
         where = f"products.toml: {rule.id} {rule.version}"
+        require_span(where, rule.effective_from, rule.effective_to)
         first, last = rule.effective_from or "0000", rule.effective_to or "9999"
         for other, begin, end in spans.get(rule.id, ()):
             if begin <= last and first <= end:

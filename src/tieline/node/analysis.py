@@ -17,7 +17,7 @@ from tieline.market.baseline import Baseline, Event, Floats, compute, firm_servi
 from tieline.market.calendar import hours_on_the_clock_of, on_the_clock_of
 from tieline.market.controls import controlled
 from tieline.market.picking import LeftOut
-from tieline.market.rule import BaselineRule, baseline_rule
+from tieline.market.rule import BaselineRule, InForce, RuleTable, rule_table
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.importing import read_fleet
 from tieline.store.meter_files import EventFile, MeterSeries, read_celsius, read_event, read_meters, read_warmest
@@ -26,22 +26,35 @@ from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, market_day
 LEVELS = ("meter", "registration")
 
 
-def baseline_of(rule_id: str, meter_file: Path, event_file: Path, level: str | None = None) -> dict[str, Any]:
+def baseline_of(
+    rule_id: str, meter_file: Path, event_file: Path, level: str | None = None, rules: RuleTable | None = None
+) -> dict[str, Any]:
     """Return the baseline of an event as `tieline baseline` prints it.
 
     Args:
-        rule_id: A rule's name, as `tieline rules list` prints it.
+        rule_id: A rule's name, as `tieline rules list` prints it: the version in force on the event's local day is
+            taken; `RULE@VERSION` pins one.
         meter_file: CSV or Parquet: `start,kwh` and `meter` where there are several.
         event_file: TOML: timezone, start, end and what else is known of the event.
         level: `meter`: each meter by itself, then summed; `registration`: their sum as one. None: the rule's.
+        rules: Which rules there are; None: those that come with Tieline.
 
     Raises:
         ConfigError: A file, a row, a field or the rule's demands are not met; what would do is named.
     """
-    rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
-    made = made_of(rule, meter_file, meters, event_file, event, level)
+    event, chosen = chosen_for(rule_id, event_file, rules)
+    meters = read_meters(meter_file)
+    made = made_of(chosen.rule, meter_file, meters, event_file, event, level)
     flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
-    return _told(rule, made, event, flags)
+    return _told(chosen, made, event, [*chosen.flags, *flags])
+
+
+def chosen_for(rule_id: str, event_file: Path, rules: RuleTable | None) -> tuple[EventFile, InForce]:
+    """Return an event, and the version of a rule that it is settled by. Raises ConfigError naming what is not met."""
+    table = rule_table() if rules is None else rules
+    table.named(rule_id)  # a name that is none is told before a file is read
+    event = read_event(event_file)
+    return event, table.on(rule_id, event.day)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +212,8 @@ def _one(
         raise ConfigError(f"{who}{error}") from None
 
 
-def _told(rule: BaselineRule, made: Made, event: EventFile, flags: list[str]) -> dict[str, Any]:
+def _told(chosen: InForce, made: Made, event: EventFile, flags: list[str]) -> dict[str, Any]:
+    rule = chosen.rule
     level, step_ns, found = made.level, made.step_ns, made.baselines
     first = next(iter(found.values()))
     alone = len(found) == 1
@@ -209,7 +223,8 @@ def _told(rule: BaselineRule, made: Made, event: EventFile, flags: list[str]) ->
     unread = np.any([one.missing for one in found.values()], axis=0)
     starts = [from_ns(event.start_ns + k * step_ns).astimezone(event.zone).isoformat() for k in range(len(base))]
     told: dict[str, Any] = {
-        "rule": rule.id, "version": rule.version, "source": rule.source, "certainty": rule.certainty, "level": level,
+        "rule": rule.id, "version": rule.version, "in_force": chosen.told(), "row_hash": rule.row_hash,
+        "source": rule.source, "certainty": rule.certainty, "level": level,
         "event": {"day": event.day.isoformat(), "timezone": event.zone.key, "start": starts[0],
                   "end": from_ns(event.end_ns).astimezone(event.zone).isoformat()},
     }  # fmt: skip

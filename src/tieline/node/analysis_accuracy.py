@@ -9,6 +9,7 @@ import numpy as np
 
 from tieline.errors import ConfigError
 from tieline.market.accuracy import Accuracy, accuracies, accuracy_tests, expected
+from tieline.market.rule import BaselineRule
 from tieline.node.analysis_placebo import Asked, each_told, from_files, rules_of, sample, study_of
 from tieline.store.segment import Tell
 
@@ -30,7 +31,7 @@ def accuracy_of(
     else:
         homes, weather, per_hour = from_files(meter_file, zone_name, temperature_file)
     study = study_of(asked, homes, weather, per_hour)
-    rules = rules_of(asked.rules, bool(weather.warmest))
+    rules = rules_of(asked, study, bool(weather.warmest))
     bad = [size for size in asked.sizes if not 1 <= size <= MOST_SIZE]
     if bad:
         raise ConfigError(f"--size {bad[0]}: give 1 to {MOST_SIZE}")
@@ -52,17 +53,18 @@ def accuracy_of(
         "tests": [{"id": t.id, "version": t.version, "source": t.source, "certainty": t.certainty,
                    "most_rrmse": t.most_rrmse, "most_bias": None if t.most_bias == float("inf") else t.most_bias}
                   for t in accuracy_tests()],
-        "rules": [_summed(rule.id, [one for one in found if one.rule == rule.id]) for rule in rules],
+        "rules": [_summed(rule, [one for one in found if one.rule == rule.id]) for rule in rules],
         "accuracy": [{"rule": one.rule, "meter": one.meter, "days": one.days, "refused": one.refused,
                       "rrmse": _told(one.rrmse), "bias": _told(one.bias), "holds": list(one.holds)} for one in found],
         "expected": grown, "seed": asked.seed,
     }  # fmt: skip
 
 
-def _summed(rule: str, mine: list[Accuracy]) -> dict[str, Any]:
+def _summed(rule: BaselineRule, mine: list[Accuracy]) -> dict[str, Any]:
     known = [one for one in mine if one.rrmse == one.rrmse]
     return {
-        "rule": rule,
+        "rule": rule.id,
+        "version": rule.version,
         "meters": len(known),
         "median_rrmse": float(np.median([one.rrmse for one in known])) if known else None,
         "holds": {test.id: sum(test.id in one.holds for one in mine) for test in accuracy_tests()},

@@ -24,11 +24,12 @@ from tieline.market.baseline import Floats
 from tieline.market.calendar import on_the_clock_of
 from tieline.market.event_columns import Block, DayBlocks, Plan, settle_part
 from tieline.market.picking import Event, LeftOut
-from tieline.market.rule import baseline_rule
+from tieline.market.rule import RuleTable
 from tieline.market.settlement import Basis, Line, Measured, award_lines, split_lack
+from tieline.node.analysis import chosen_for
 from tieline.node.analysis_settle import AwardFile, asked_of, line_told, price_at, require_money, sums_of, uncovered
 from tieline.store.meter_days import ColdDays, write_cold
-from tieline.store.meter_files import EventFile, read_event, read_meters
+from tieline.store.meter_files import EventFile, read_meters
 from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, market_day
 
@@ -115,11 +116,13 @@ def fleet_settlement_of(
     operator_share: Decimal = Decimal(0),
     currency: str = "USD",
     shares_file: Path | None = None,
+    rules: RuleTable | None = None,
 ) -> dict[str, Any]:
     """Return the statement of an event of all meters of a folder of day files, each with a baseline of its own.
 
     Args:
-        rule_id: The baseline's rule; one that picks all, the highest or the middle days.
+        rule_id: The baseline's rule, by the version in force on the event's local day (`RULE@VERSION` pins one); one
+            that picks all, the highest or the middle days.
         folder: `DAY.parquet`, as `tieline settle pack` writes them.
         event_file: As for a baseline.
         awards_file: `start,mw,price`.
@@ -127,12 +130,14 @@ def fleet_settlement_of(
         operator_share: The operator's part, 0 to 1.
         currency: ISO 4217.
         shares_file: Where to write `meter,kwh,amount` (CSV or Parquet).
+        rules: Which rules there are; None: those that come with Tieline.
 
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.
     """
     require_money(operator_share, currency)
-    rule, event, days = baseline_rule(rule_id), read_event(event_file), ColdDays(folder)
+    event, chosen = chosen_for(rule_id, event_file, rules)
+    rule, days = chosen.rule, ColdDays(folder)
     if rule.needs:
         raise ConfigError(f"{folder}: {rule.id} goes by {rule.needs}: give a meter file")
     step_ns = HOUR_NS * 24 // days.per_day
@@ -144,21 +149,22 @@ def fleet_settlement_of(
     except ValueError as error:
         raise ConfigError(f"{folder}: {error}") from None
     inputs = derive("inputs", gain.digest, *(path.read_bytes() for path in (event_file, awards_file, prices_file)))
-    statement = derive("statement", rule.id, rule.version, "fleet", str(operator_share), currency, inputs)
+    statement = derive("statement", rule.id, rule.stamp, "fleet", str(operator_share), currency, inputs)
     basis = Basis(statement, rule.id, rule.version, inputs, gain.digest)
     lines = gain_lines(basis, asked, event.start_ns, step_ns, gain)
     total = sum((line.amount for line in lines), Decimal("0.00"))
     operator, cents, left = owner_cents(total, Decimal(0), operator_share, gain.milliwatt_hours)
     if shares_file is not None:
         _write_shares(shares_file, days.meters(), gain.milliwatt_hours, cents)
-    flags = uncovered(asked, event, step_ns)
+    flags = [*chosen.flags, *uncovered(asked, event, step_ns)]
     if gain.no_baseline:
         flags.append(f"{gain.no_baseline} meters have too few like days: zero performance")
     if unread := int(gain.silent.max()) - gain.no_baseline:
         flags.append(f"up to {unread} meters without a reading in an interval: zero performance there")
     return {
-        "statement": statement, "rule": rule.id, "version": rule.version, "source": rule.source,
-        "certainty": rule.certainty, "level": "meter", "currency": currency, "meters": len(cents),
+        "statement": statement, "rule": rule.id, "version": rule.version, "in_force": chosen.told(),
+        "row_hash": rule.row_hash, "source": rule.source, "certainty": rule.certainty, "level": "meter",
+        "currency": currency, "meters": len(cents),
         "awarded_kwh": float(np.sum(asked.mw) * asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": float(gain.kwh.sum()),
         **sums_of(lines), "total": str(total), "operator": str(operator),
         "paid_to_owners": str(int(cents.sum()) * CENT), "undistributed": str(left),

@@ -16,7 +16,7 @@ from tieline.ids import derive
 from tieline.market.baseline import day_type
 from tieline.market.calendar import hours_on_the_clock_of, nerc_holidays, on_the_clock_of
 from tieline.market.placebo import Days, Study, Trial, by_size, chosen, study_rules
-from tieline.market.rule import BaselineRule, baseline_rule, baseline_rules
+from tieline.market.rule import BaselineRule, RuleTable, rule_table
 from tieline.store.meter_files import read_celsius, read_meters, read_warmest
 from tieline.store.segment import Tell
 from tieline.times import HOUR_NS
@@ -44,6 +44,8 @@ class Asked:
     sizes: Sequence[int]
     draws: int
     seed: int
+    table: RuleTable = field(default_factory=rule_table)
+    """Which rules there are; those that come with Tieline where nobody says."""
 
 
 def placebo_of(
@@ -64,10 +66,11 @@ def placebo_of(
         files = [meter_file, *([temperature_file] if temperature_file else [])]
         inputs = derive("inputs", *(path.read_bytes() for path in files))
     study = study_of(asked, homes, weather, per_hour)
-    rules = rules_of(asked.rules, bool(weather.warmest))
+    rules = rules_of(asked, study, bool(weather.warmest))
     bad = [size for size in asked.sizes if not 1 <= size <= len(homes)]
     if bad:
         raise ConfigError(f"--size {bad[0]}: give 1 to {len(homes)}, the number of meters")
+    by_name = {rule.id: rule for rule in rules}
     trials = [trial for rule in each_told(rules, len(homes), study, say) for trial in study_rules([rule], homes, study)]
     best = {level: chosen(trials, level) for level in ("meter", "registration")}
     if not any(one.events for one in trials):
@@ -78,12 +81,12 @@ def placebo_of(
     grown = []
     if pick is not None and asked.sizes:
         rng = np.random.default_rng(asked.seed)
-        grown = by_size(baseline_rule(pick.rule), homes, study, asked.sizes, asked.draws, rng)
+        grown = by_size(by_name[pick.rule], homes, study, asked.sizes, asked.draws, rng)
     return {
         "meters": len(homes), "days": len(study.days), "hours": list(asked.hours), "day_type": asked.day_type,
-        "input_hash": inputs, "trials": [_told(one) for one in trials],
+        "input_hash": inputs, "trials": [_told(one, by_name) for one in trials],
         "chosen": {level: None if one is None else one.rule for level, one in best.items()},
-        "by_size": [_told(one) for one in grown], "seed": asked.seed,
+        "by_size": [_told(one, by_name) for one in grown], "seed": asked.seed,
     }  # fmt: skip
 
 
@@ -158,10 +161,20 @@ def study_of(asked: Asked, homes: Mapping[str, Days], weather: Weather, per_hour
     return Study(days, begin * per_hour, end * per_hour, per_hour, holidays, weather.warmest, weather.celsius)
 
 
-def rules_of(names: Sequence[str], has_weather: bool) -> list[BaselineRule]:
-    """Return the rules to study (none named: all that say what a load would be). Raises ConfigError for what lacks."""
-    if names:
-        rules = [baseline_rule(name) for name in names]
+def rules_of(asked: Asked, study: Study, has_weather: bool) -> list[BaselineRule]:
+    """Return the rules to study, none named: all that say what a load would be.
+
+    Of each the version that is in force on the last studied day; where none is its method is studied all the same, by
+    the newest. `RULE@VERSION` pins another.
+
+    Raises:
+        ConfigError: A rule is unknown, is named in two versions, or needs what the study hasn't.
+    """
+    if asked.rules:
+        rules = [_of_study(asked.table, ref, max(study.days)) for ref in asked.rules]
+        twice = [rule for n, rule in enumerate(rules) if rule.id in {one.id for one in rules[:n]}]
+        if twice:
+            raise ConfigError(f"--rule {twice[0].ref}: {twice[0].id} is named already: study one version at a time")
         odd = [rule for rule in rules if rule.needs not in STUDIED]
         if odd:
             raise ConfigError(f"--rule {odd[0].id}: goes by {odd[0].needs}, which no meter file has: give another rule")
@@ -169,12 +182,20 @@ def rules_of(names: Sequence[str], has_weather: bool) -> list[BaselineRule]:
         if lacking:
             raise ConfigError(f"--rule {lacking[0]}: goes by temperature: give --temperature FILE (start,celsius)")
         return rules
-    every = [rule for name, rule in sorted(baseline_rules().items()) if name not in NOT_STUDIED]
+    every = [
+        _of_study(asked.table, name, max(study.days)) for name in sorted(asked.table.rules) if name not in NOT_STUDIED
+    ]
     return [rule for rule in every if rule.needs in STUDIED and (has_weather or not rule.needs)]
 
 
-def _told(one: Trial) -> dict[str, Any]:
+def _of_study(table: RuleTable, ref: str, day: date) -> BaselineRule:
+    held = None if "@" in ref else table.holding(ref, day)
+    return table.named(ref) if held is None else held.rule
+
+
+def _told(one: Trial, by_name: Mapping[str, BaselineRule]) -> dict[str, Any]:
     return {
-        "rule": one.rule, "level": one.level, "days": one.days, "meters": one.meters, "events": one.events,
+        "rule": one.rule, "version": by_name[one.rule].version,
+        "level": one.level, "days": one.days, "meters": one.meters, "events": one.events,
         "refused": one.refused, "bias": one.bias, "rrmse": one.rrmse, "floored": one.floored,
     }  # fmt: skip

@@ -16,11 +16,11 @@ from tieline.contract.pay import owner_shares
 from tieline.errors import ConfigError
 from tieline.ids import derive
 from tieline.market.baseline import Floats
-from tieline.market.rule import BaselineRule, baseline_rule
+from tieline.market.rule import BaselineRule, RuleTable
 from tieline.market.settlement import LEAST_TOLD_WH, Basis, Line, Measured, award_lines, split_lack
-from tieline.node.analysis import Made, explained, made_of
+from tieline.node.analysis import Made, chosen_for, explained, made_of
 from tieline.node.known_causes import KnownCauses, known_causes, otherwise
-from tieline.store.meter_files import EventFile, Instants, read_column, read_event, read_meters
+from tieline.store.meter_files import EventFile, Instants, read_column, read_meters
 from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
 
@@ -76,33 +76,37 @@ def settlement_of(
     operator_share: Decimal = Decimal(0),
     level: str | None = None,
     currency: str = "USD",
+    rules: RuleTable | None = None,
 ) -> dict[str, Any]:
     """Return the statement of an event as `tieline settle` prints it; the same files give the same bytes.
 
     Args:
-        rule_id: The baseline's rule.
+        rule_id: The baseline's rule, by the version in force on the event's local day; `RULE@VERSION` pins one.
         files: Meter and event as for a baseline; awards `start,mw,price`: what was sold day-ahead (per MWh), within the
             event, intervals of one length; prices `start,price`: real-time, no longer an interval than the awards';
             causes `start,cause,kw`, `minutes` and `resource` (a meter) as there are.
         operator_share: The operator's part of what is earned, 0 to 1.
         level: As for a baseline.
         currency: Of both kinds of price, three letters (ISO 4217).
+        rules: Which rules there are; None: those that come with Tieline.
 
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.
     """
-    rule = baseline_rule(rule_id)
-    one = settle_event(rule, files, read_event(files.event), operator_share, level, currency)
+    event, chosen = chosen_for(rule_id, files.event, rules)
+    rule = chosen.rule
+    one = settle_event(rule, files, event, operator_share, level, currency)
     gained = sum(float(each.performance.sum()) for each in one.made.baselines.values())
     total = one.total
     told: dict[str, Any] = {
-        "statement": one.basis.statement, "rule": rule.id, "version": rule.version, "source": rule.source,
+        "statement": one.basis.statement, "rule": rule.id, "version": rule.version,
+        "in_force": chosen.told(), "row_hash": rule.row_hash, "source": rule.source,
         "certainty": rule.certainty, "level": one.made.level, "currency": currency,
         "awarded_kwh": float(np.sum(one.asked.mw) * one.asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": gained,
         **sums_of(one.lines), "total": str(total), "input_hash": one.basis.input_hash,
         "lines": [line_told(line, one.event) for line in one.lines],
         "baselines": [{"meter": name, **explained(rule, each)} for name, each in one.made.baselines.items()],
-        "flags": one.flags,
+        "flags": [*chosen.flags, *one.flags],
     }  # fmt: skip
     return told | _shares(one.made, total, operator_share)
 
@@ -129,7 +133,7 @@ def settle_event(
     read = [files.meter, files.event, files.awards, files.prices]
     read += [path for path in (event.temperature, files.causes) if path is not None]
     inputs = derive("inputs", *(path.read_bytes() for path in read), *also)
-    statement = derive("statement", rule.id, rule.version, made.level, str(operator_share), currency, inputs)
+    statement = derive("statement", rule.id, rule.stamp, made.level, str(operator_share), currency, inputs)
     data = blake2b(files.meter.read_bytes(), digest_size=12).hexdigest()
     basis = Basis(statement, rule.id, rule.version, inputs, data)
     known = known_causes(files.causes, event, made.step_ns, {one.meter for one in meters})

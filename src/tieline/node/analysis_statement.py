@@ -9,7 +9,6 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from tieline.errors import ConfigError
@@ -20,6 +19,7 @@ from tieline.market.settlement import LEAST_TOLD_WH, shortfall_causes, split_lac
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
 from tieline.node.event_terms import owner_terms
 from tieline.node.known_causes import otherwise
+from tieline.node.rule_kept import rule_of_rows
 from tieline.pool.document import Document
 from tieline.pool.settled import Part, Settled, Step
 from tieline.pool.statement import owner_statements
@@ -230,12 +230,10 @@ def made_again(folder: Path, settled: Settled) -> Settled:
     """
     kept = {role: kept_input(folder, name) for role, name in settled.files.items()}
     files = EventFiles(kept["meter"], kept["event"], kept["awards"], kept["prices"], kept.get("causes"))
-    fields = {name: value for name, value in settled.rule.items() if value is not None}
-    rule = msgspec.convert(fields, BaselineRule)
     return settled_of(
         Asked(
-            rule, settled.program, settled.market, settled.operator, settled.currency, settled.operator_frac,
-            settled.level, files, kept.get("temperature"), kept.get("sites"),
+            rule_of_rows(settled.rule), settled.program, settled.market, settled.operator, settled.currency,
+            settled.operator_frac, settled.level, files, kept.get("temperature"), kept.get("sites"),
             kept.get("contracts"),
         )
     )  # fmt: skip

@@ -239,4 +239,5 @@ from tieline.node import verbs_offer as _verbs_offer  # noqa: E402, F401
 from tieline.node import verbs_opt as _verbs_opt  # noqa: E402, F401
 from tieline.node import verbs_performance as _verbs_performance  # noqa: E402, F401
 from tieline.node import verbs_placebo as _verbs_placebo  # noqa: E402, F401
+from tieline.node import verbs_rules as _verbs_rules  # noqa: E402, F401
 from tieline.node import verbs_statements as _verbs_statements  # noqa: E402, F401

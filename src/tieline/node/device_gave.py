@@ -74,7 +74,7 @@ async def _gave(
     kept: DeviceMeters, rows: Rows, base: Baseline, day: date, zone: ZoneInfo, event: Event, at: NDArray[np.int64]
 ) -> Floats:
     """Return baseline less consumption of each row in some intervals of a day (W); shape (rows, intervals)."""
-    rule, over = baseline_rule(base.rule), market_day(day, zone)
+    rule, over = baseline_rule(f"{base.rule}@{base.version}"), market_day(day, zone)
     actual_w = -(await kept.seen(rows, over.start_ns, over.end_ns)).power_w
     steps = actual_w.shape[1]
     own = own_intervals(rule, event, steps)

@@ -20,7 +20,7 @@ from tieline.links.grid.dnp3.binding import Binding
 from tieline.market.accuracy import accuracy_tests
 from tieline.market.participation import markets
 from tieline.market.product import product_rules
-from tieline.market.rule import baseline_rules
+from tieline.market.rule import BaselineRule, rule_table
 from tieline.market.settlement import shortfall_causes
 from tieline.node.cli import main
 from tieline.node.config import Settings
@@ -153,20 +153,31 @@ def baselines_page() -> str:
         "# Baseline rules", "",
         "Generated from `rules/baselines.toml`. V: read in a public source; K: a published rule that was not",
         "read again. Hours count from the event's start (before) or end (after). `tieline rules diff` compares two.",
+        "The local day of an event chooses the version in force; `RULE@VERSION` pins one.",
     ]  # fmt: skip
-    for name, rule in sorted(baseline_rules().items()):
-        lines += ["", f"## {name}", "", f"{rule.source}. Certainty: {rule.certainty}.", "", "| parameter | value |"]
-        lines += ["|---|---|"]
-        for field, value in rule.as_rows().items():
-            if field not in ("id", "source", "certainty") and value not in (None, "", 0.0, ()):
-                shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-                lines.append(f"| `{field}` | {shown} |")
+    table = rule_table()
+    for name, versions in sorted(table.rules.items()):
+        lines += ["", f"## {name}"]
+        for rule in versions:
+            first, last = table.span(rule)
+            if len(versions) > 1:
+                lines += ["", f"### {rule.ref}", "", f"In force from {first or 'days not known'} to {last or 'now'}."]
+            lines += ["", f"{rule.source}. Certainty: {rule.certainty}.", "", *_parameters(rule)]
     lines += ["", "## Tests of a meter's baseline", "", "`tieline accuracy` holds each meter against them.", ""]
     lines += ["| test | RRMSE at most | bias at most | source | certainty |", "|---|---|---|---|---|"]
     for test in accuracy_tests():
         bias = "not asked" if test.most_bias == float("inf") else f"{test.most_bias:.0%}"
         lines.append(f"| `{test.id}` | {test.most_rrmse:.0%} | {bias} | {test.source} | {test.certainty} |")
     return "\n".join([*lines, ""])
+
+
+def _parameters(rule: BaselineRule) -> list[str]:
+    lines = ["| parameter | value |", "|---|---|"]
+    for field, value in rule.as_rows().items():
+        if field not in ("id", "source", "certainty") and value not in (None, "", 0.0, ()):
+            shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            lines.append(f"| `{field}` | {shown} |")
+    return lines
 
 
 def products_page() -> str:

@@ -26,13 +26,15 @@ from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Owners, settle_day
 from tieline.desk.sharing import unseen
-from tieline.market.rule import baseline_rule
+from tieline.errors import ConfigError
+from tieline.market.rule import rule_in_force
 from tieline.node.device_gave import device_gave
 from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters
 from tieline.node.runtime import Node
 from tieline.node.statements import (
     STEP_NS,
+    as_settled_before,
     event_of,
     measured_day,
     moved_by_events,
@@ -206,7 +208,7 @@ class SettlementDays:
             by_meters = await self._by_meters(pool, day, awards, meters, rows[whole], metered, blind)
             metered = replace(metered, unmetered=unmetered, by_meters=by_meters)
             made = settle_day(pool, awards, tracked, metered, self._owners(pool))
-        except ValueError as error:
+        except (ValueError, ConfigError) as error:
             return await self._waits(pool, awards, [str(error)], 0)
         await record_statement(self.node, pool, made, awards)
         return Standing(SETTLED)
@@ -240,7 +242,9 @@ class SettlementDays:
         rules = {meter: rule for meter, rule in rules.items() if masks[meter][rows].any()}
         if not rules:
             raise ValueError("no enrolled device has readings of the called hours")
-        window = max(baseline_rule(rule).window_days for rule in rules.values())
+        hours = min(award.start_ns for award in awards), max(award.end_ns for award in awards)
+        rules = as_settled_before(self.node.journal, pool, *hours, rules)
+        window = max(rule_in_force(rule, day).rule.window_days for rule in rules.values())
         starts: list[NDArray[np.int64]] = []
         sums: list[Floats] = []
         left_out = np.zeros((len(rows), 2), np.int64)

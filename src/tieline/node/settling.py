@@ -16,7 +16,14 @@ from tieline.desk.ports import Award
 from tieline.desk.settle import Owners, Settlement, settle_day
 from tieline.node.metering import GENERATOR, LOAD
 from tieline.node.stage import POOL, Stage
-from tieline.node.statements import measured_day, moved_by_events, record_refusal, record_statement, tracked_in
+from tieline.node.statements import (
+    as_settled_before,
+    measured_day,
+    moved_by_events,
+    record_refusal,
+    record_statement,
+    tracked_in,
+)
 from tieline.resource.claim import Refusal
 from tieline.simulate.iso.prices import ZONE
 from tieline.times import from_ns, iso
@@ -47,6 +54,7 @@ async def metered_of(stage: Stage, day: date, awards: Sequence[Award]) -> Metere
     rules = {LOAD: LOAD_RULE, GENERATOR: GENERATOR_RULE}
     first_ns, last_ns = min(award.start_ns for award in awards), max(award.end_ns for award in awards)
     by_events = moved_by_events(stage.node.journal, stage.node.cycle.pools[POOL].rows, first_ns, last_ns)
+    rules = as_settled_before(stage.node.journal, POOL, first_ns, last_ns, rules)
     seen = measured_day(day, ZONE, awards, starts, seen_w, rules, called, stage.iso.prices(day), by_events)
     ran_w = {start_ns: watts for start_ns, watts in seen.prohibited_w.items() if start_ns in stage.metered}
     return replace(seen, prohibited_w=ran_w)

@@ -21,7 +21,7 @@ from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.market.baseline import Baseline, Event, compute
 from tieline.market.calendar import holidays_around, on_the_clock_of
-from tieline.market.rule import baseline_rule
+from tieline.market.rule import rule_in_force
 from tieline.node.metering import PROHIBITED
 from tieline.node.read_market import disputes
 from tieline.node.runtime import Node
@@ -100,12 +100,14 @@ def measured_day(
         awards: What was awarded on it.
         starts: Start of each metered interval, those of the day and of the days before; shape (n,).
         seen_w: Mean of each of the three meters (W; NaN: not known); shape (n, 3).
-        rules: Which baseline rule holds for which meter; one that is left out has no devices.
+        rules: Which baseline rule holds for which meter, by its version in force on the day or `RULE@VERSION`; a meter
+            that is left out has no devices.
         called: All days with awards: none of them stands for another.
         rt_price: Real-time price of each interval ($/MWh).
         by_events: What program events moved of the same devices (W, by interval); see `moved_by_events`.
 
     Raises:
+        ConfigError: No version of a rule is in force on the day, or a pinned one is unknown.
         ValueError: Too few like days are metered for a rule.
     """
     first_ns, over, event = min(a.start_ns for a in awards), market_day(day, zone), event_of(day, zone, awards)
@@ -115,7 +117,9 @@ def measured_day(
     bases: list[Baseline] = []
     for meter, rule in rules.items():
         kwh = on_the_clock_of(day, zone, starts, seen_w[:, meter] / PER_HOUR / 1e3)
-        bases.append(compute(baseline_rule(rule), kwh, event, event_days=before, holidays=holidays_around(day)))
+        bases.append(
+            compute(rule_in_force(rule, day).rule, kwh, event, event_days=before, holidays=holidays_around(day))
+        )
     # A part without meter data is 0 already; where all parts lack it the interval itself is missing.
     gained_w = sum(base.performance for base in bases) * PER_HOUR * 1e3
     lost = np.logical_and.reduce([base.missing for base in bases])
@@ -126,17 +130,37 @@ def measured_day(
     return Metered(performance, rt_price, tuple(bases), ran_w, dict(by_events or {}))
 
 
+def _statements_of(journal: Records, pool: str, start_ns: int, end_ns: int) -> list[StatementMade]:
+    """Return the statements that a journal has of a pool's hours, by their versions."""
+    facts = map(from_record, journal.of_kind("StatementMade"))
+    hours = (pool, start_ns, end_ns)
+    mine = [
+        fact for fact in facts if isinstance(fact, StatementMade) and (fact.pool, fact.start_ns, fact.end_ns) == hours
+    ]
+    return sorted(mine, key=lambda fact: fact.version)
+
+
+def as_settled_before(
+    journal: Records, pool: str, start_ns: int, end_ns: int, rules: Mapping[int, str]
+) -> dict[int, str]:
+    """Return rules by meter, each pinned to the version that the hours were settled by before, where they were.
+
+    A version that came into force or was pinned since changes nothing that is settled; another rule does.
+    """
+    made = _statements_of(journal, pool, start_ns, end_ns)
+    if not made:
+        return dict(rules)
+    kept = {str(base["rule"]): str(base["version"]) for base in made[-1].body.get("baselines", ())}
+    names = {meter: rule.partition("@")[0] for meter, rule in rules.items()}
+    return {meter: f"{name}@{kept[name]}" if name in kept else rules[meter] for meter, name in names.items()}
+
+
 def former_of(journal: Records, pool: str, start_ns: int, end_ns: int) -> Former | None:
     """Return what the journal says was settled of a pool's hours before, or None."""
-    newest: StatementMade | None = None
-    ids = set()
-    for record in journal.of_kind("StatementMade"):
-        fact = from_record(record)
-        if isinstance(fact, StatementMade) and (fact.pool, fact.start_ns, fact.end_ns) == (pool, start_ns, end_ns):
-            ids.add(fact.statement)
-            newest = fact if newest is None or fact.version > newest.version else newest
-    if newest is None:
+    made = _statements_of(journal, pool, start_ns, end_ns)
+    if not made:
         return None
+    newest, ids = made[-1], {fact.statement for fact in made}
     lines = []
     for record in journal.of_kind("LineSettled"):
         fact = from_record(record)

@@ -14,6 +14,7 @@ import click
 from tieline.errors import ConfigError
 from tieline.node.cli import SEED
 from tieline.node.verb_words import FILE, JSON
+from tieline.node.verbs_rules import RULES
 
 if TYPE_CHECKING:
     from tieline.node.analysis_placebo import Asked
@@ -34,6 +35,7 @@ def study(temperature: str, hours: str, sizes: str) -> Callable[[Act], Callable[
         option("--until", "last", default="9999-12-31", help="Up to this day, that included; left out: the last."),
         option("--day-type", type=click.Choice(["business", "other"]), default="business", show_default=True),
         option("--rule", "rules", multiple=True, help="A baseline rule; left out: all that say what a load would be."),
+        RULES,
         option("--size", "sizes", multiple=True, type=int, help=sizes),
         option("--draws", default=20, show_default=True, type=click.IntRange(1, 1_000), help="Portfolios a size."),
         option("--seed", default=1, show_default=True, type=SEED, help="By which portfolios are drawn."),
@@ -65,14 +67,16 @@ def _asked(
     last: str,
     day_type: Literal["business", "other"],
     rules: tuple[str, ...],
+    rules_file: Path | None,
     sizes: tuple[int, ...],
     draws: int,
     seed: int,
 ) -> Asked:
     from tieline.node.analysis_placebo import Asked
+    from tieline.node.rule_files import rules_in
 
     days = _day("--from", first), _day("--until", last)
-    return Asked(_hours(hours), *days, day_type, rules, sizes, draws, seed)
+    return Asked(_hours(hours), *days, day_type, rules, sizes, draws, seed, rules_in(rules_file))
 
 
 def _hours(text: str) -> tuple[int, int]:

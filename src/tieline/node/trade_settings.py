@@ -17,7 +17,7 @@ from tieline.errors import ConfigError
 from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.limiter import FleetLimiter
 from tieline.market.participation import model_names, versions_of
-from tieline.market.rule import baseline_rules
+from tieline.market.rule import baseline_rules, rule_table
 from tieline.resource.identity import GROUP_KINDS, Kind
 
 BY_SCHEDULE, BY_MERIT = "schedule", "merit"
@@ -41,9 +41,10 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How a pool is priced and settled. A day waits `readings_wait_h` hours for readings that lack, then does without.
 
     `operator_frac` of what a day earns is the operator's, the rest its owners'. `load_rule` and `generator_rule` are
-    baseline rules. What is awarded is given by `dispatch`: a "schedule" over all that is sold, or by "merit" at each
-    moment, which spreads a store's energy evenly over it. What loads can give a day ahead goes by what they are
-    foretold to draw (`loads` "forecast", once two weeks of readings are there), or by a "typical" share of ratings.
+    baseline rules, by their versions in force on the day or pinned (RULE@VERSION). What is awarded is given by
+    `dispatch`: a "schedule" over all that is sold, or by "merit" at each moment, which spreads a store's energy evenly
+    over it. What loads can give a day ahead goes by what they are foretold to draw (`loads` "forecast", once two weeks
+    of readings are there), or by a "typical" share of ratings.
     """
 
     price_zone: str = "system"
@@ -94,7 +95,9 @@ def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
         at = f"$.pools.{name}"
         for key in ("load_rule", "generator_rule"):
             rule = getattr(pool, key)
-            if rule not in rules:
+            # A version can be pinned (RULE@VERSION); without one the day that is settled chooses it.
+            name, is_pin, _ = rule.partition("@")
+            if name not in rules or (is_pin and rule not in {one.ref for one in rule_table().versions(name)}):
                 raise ConfigError(f"{path}: {key} {rule!r} at {at}.{key}: give one of {', '.join(sorted(rules))}")
         if not 0.0 <= pool.operator_frac <= 1.0:
             raise ConfigError(f"{path}: operator_frac {pool.operator_frac:g} at {at}.operator_frac: give 0 to 1")

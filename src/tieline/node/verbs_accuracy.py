@@ -37,7 +37,7 @@ def accuracy(
     for row in found["rules"]:
         stood = ", ".join(f"{name} {count}" for name, count in row["holds"].items())
         median = "no day" if row["median_rrmse"] is None else f"median RRMSE {row['median_rrmse']:6.1%}"
-        click.echo(f"{row['rule']:36} {row['meters']:5} meters  {median}  stand {stood}")
+        click.echo(f"{row['rule']:36} {row['version']:7} {row['meters']:5} meters  {median}  stand {stood}")
     for row in found["expected"]:
         for one in row["sizes"]:
             how = "by the law" if one["is_extrapolated"] else f"{one['events']} events"

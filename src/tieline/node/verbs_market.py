@@ -1,4 +1,4 @@
-"""The verbs of a settlement analyst, who needs no server and no data folder: baseline, rules."""
+"""The verbs of a settlement analyst, who needs no server and no data folder: baseline, settle, eligible."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
 from tieline.node.verbs_products import OUT, settle, write_out
+from tieline.node.verbs_rules import RULE_VERSION, RULES
 
 if TYPE_CHECKING:
     from tieline.contract.eligibility import EventKind, Order
@@ -30,20 +31,32 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
     type=click.Choice(["meter", "registration"]),
     help="Each meter by itself, or their sum; left out: the rule's.",
 )
+@RULE_VERSION
+@RULES
 @JSON
-def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, as_json: bool) -> None:
+def baseline(
+    rule: str,
+    meter_file: Path,
+    event_file: Path,
+    level: str | None,
+    rule_version: str | None,
+    rules_file: Path | None,
+    as_json: bool,
+) -> None:
     """Compute the baseline and performance of an event: which days stand for it and why, and what was gained.
 
     METER_FILE is CSV or Parquet with start,kwh and meter where there are several; see docs/do/baseline.md.
     """
     from tieline.node.analysis import baseline_of
+    from tieline.node.rule_files import pinned, rules_in
 
-    found = baseline_of(rule, meter_file, event_file, level)
+    found = baseline_of(pinned(rule, rule_version), meter_file, event_file, level, rules_in(rules_file))
     if as_json:
         show(found, True)
         return
     click.echo(f"{found['rule']} {found['version']} at {found['level']} level ({found['certainty']})")
     click.echo(f"  {found['source']}")
+    click.echo(f"  {why_it_is(found['in_force'])}")
     for part in found.get("meters", [found]):
         if "meter" in part:
             click.echo(f"meter {part['meter']}: {part['total_kwh']:.4f} kWh")
@@ -68,6 +81,12 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
     click.echo(f"total {found['total_kwh']:.4f} kWh")
+
+
+def why_it_is(chosen: dict[str, str | None]) -> str:
+    """Say why a version was taken, from what an answer tells of it."""
+    span = " ".join(f"{word} {chosen[word]}" for word in ("from", "to") if chosen[word]) or "its days are not known"
+    return f"pinned: {span}" if chosen["by"] == "pinned" else f"in force on {chosen['day']}: {span}"
 
 
 def _days(days: list[str]) -> str:
@@ -103,6 +122,8 @@ def _or_none(value: float | None) -> str:
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
 @OUT
 @click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
+@RULE_VERSION
+@RULES
 @JSON
 def energy(
     rule: str,
@@ -116,6 +137,8 @@ def energy(
     causes_file: Path | None,
     out: Path | None,
     shares_file: Path | None,
+    rule_version: str | None,
+    rules_file: Path | None,
     as_json: bool,
 ) -> None:
     """Settle an event from files: baseline, two-settlement at each interval's own price, owners' shares to the cent.
@@ -124,7 +147,9 @@ def energy(
     give the same statement, line by line; see docs/do/baseline.md.
     """
     from tieline.node.analysis_settle import EventFiles, settlement_of
+    from tieline.node.rule_files import pinned, rules_in
 
+    rule, table = pinned(rule, rule_version), rules_in(rules_file)
     try:
         share = Decimal(operator_share)
     except InvalidOperation:
@@ -137,7 +162,7 @@ def energy(
         if causes_file is not None:
             raise ConfigError(f"--causes {causes_file}: a folder of day files is settled without it: give a meter file")
         found = fleet_settlement_of(
-            rule, meter_file, event_file, awards_file, prices_file, share, currency, shares_file
+            rule, meter_file, event_file, awards_file, prices_file, share, currency, shares_file, table
         )
     elif shares_file is not None:
         raise ConfigError(
@@ -145,13 +170,14 @@ def energy(
         )
     else:
         files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
-        found = settlement_of(rule, files, share, level, currency)
+        found = settlement_of(rule, files, share, level, currency, table)
     if out is not None:
         write_out(found, out)
     if as_json:
         show(found, True)
         return
     click.echo(f"{found['statement']} by {found['rule']} {found['version']} at {found['level']} level")
+    click.echo(f"  {why_it_is(found['in_force'])}")
     click.echo(f"sold {found['awarded_kwh']:.3f} kWh, delivered {found['delivered_kwh']:.3f} kWh")
     for kind, amount in found["by_kind"].items():
         click.echo(f"  {kind.replace('_', ' ')}: {amount} {found['currency']}")
@@ -213,78 +239,3 @@ def eligible(
     click.echo(f"{found['eligible']:,} of {found['total']:,} may serve {program}")
     for rule in found["refused"]:
         click.echo(f"  {rule['count']:,} not: {rule['says']} ({rule['rule']} {rule['version']}, {rule['source']})")
-
-
-@main.group()
-def rules() -> None:
-    """The rules that baselines and products follow, as data: list them, show one, compare two."""
-
-
-@rules.command(name="list")
-@JSON
-def list_rules(as_json: bool) -> None:
-    """List all rules of baselines and of other products with version, certainty and source."""
-    from tieline.market.product import product_rules
-    from tieline.market.rule import baseline_rules
-
-    found = [
-        {
-            "rule": rule.id,
-            "version": rule.version,
-            "certainty": rule.certainty,
-            "level": rule.level,
-            "source": rule.source,
-        }
-        for _, rule in sorted(baseline_rules().items())
-    ]
-    products = [
-        {
-            "rule": one.id,
-            "version": one.version,
-            "certainty": one.certainty,
-            "product": str(one.__struct_config__.tag),
-            "source": one.source,
-        }
-        for one in sorted(product_rules(), key=lambda each: (each.id, each.version))
-    ]
-    if as_json:
-        show({"rules": found, "products": products}, True)
-        return
-    for each in [*found, *products]:
-        click.echo(f"{each['rule']:32} {each['version']:8} {each['certainty'][:24]:24} {each['source']}")
-
-
-@rules.command(name="show")
-@click.argument("rule")
-@JSON
-def show_rule(rule: str, as_json: bool) -> None:
-    """Show every parameter of a rule; of a product's rule every version."""
-    import msgspec
-
-    from tieline.market.product import product_rules
-    from tieline.market.rule import baseline_rule
-
-    versions = [msgspec.to_builtins(one) for one in product_rules() if one.id == rule]
-    if versions:
-        show({"rule": rule, "versions": versions}, as_json)
-        return
-    show(baseline_rule(rule).as_rows(), as_json)
-
-
-@rules.command(name="diff")
-@click.argument("one")
-@click.argument("other")
-@JSON
-def diff_rules(one: str, other: str, as_json: bool) -> None:
-    """Show in which parameters two rules differ."""
-    from tieline.market.rule import baseline_rule
-
-    mine, theirs = baseline_rule(one).as_rows(), baseline_rule(other).as_rows()
-    differ: dict[str, Any] = {
-        name: {one: mine[name], other: theirs[name]} for name in mine if mine[name] != theirs[name]
-    }
-    if as_json:
-        show({"differ": differ, "same": sorted(set(mine) - set(differ))}, True)
-        return
-    for name, values in differ.items():
-        click.echo(f"{name}: {values[one]!r} / {values[other]!r}")

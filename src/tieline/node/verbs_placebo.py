@@ -36,7 +36,7 @@ def placebo(
     click.echo(f"{found['meters']} meters, {found['days']} days, hours {asked.hours[0]}-{asked.hours[1]}")
     for row in [*found["trials"], *found["by_size"]]:
         if row["events"]:
-            who = f"{row['rule']:28} {row['level']:12} {row['days']:4} {row['meters']:5} meters"
+            who = f"{row['rule']:28} {row['version']:7} {row['level']:12} {row['days']:4} {row['meters']:5} meters"
             told = f"bias {row['bias']:+7.1%}  error {row['rrmse']:6.1%}  losses forgiven {row['floored']:6.1%}"
             click.echo(f"{who} {row['events']:6} events  {told}")
     for level, rule in found["chosen"].items():

@@ -27,7 +27,9 @@ class Products(click.Group):
         from tieline.market.rule import baseline_rules
 
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            if not args[0].startswith("-") and args[0] not in baseline_rules():
+            # What a file of one's own names is known once that is read.
+            has_own = any(word == "--rules" or word.startswith("--rules=") for word in args)
+            if not args[0].startswith("-") and not has_own and args[0].partition("@")[0] not in baseline_rules():
                 names = ", ".join(sorted(self.commands))
                 raise ConfigError(
                     f"product or baseline rule {args[0]!r} is unknown: give one of {names}, or a baseline rule's name"

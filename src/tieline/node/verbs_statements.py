@@ -11,6 +11,7 @@ from tieline.errors import ConfigError
 from tieline.node.cli import main, show
 from tieline.node.verb_words import AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
 from tieline.node.verbs import Missing
+from tieline.node.verbs_rules import RULES
 
 AUDIENCE = Literal["market", "program", "owner"]
 ANSWER = Literal["upheld", "rejected", "withdrawn"]
@@ -68,6 +69,11 @@ def open_book(
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
 @click.option("--dispute", default="", help="An upheld dispute by which a closed event is settled again.")
+@click.option(
+    "--rule-version",
+    help="By this version, as RULE@VERSION; left out: as in the former statement, or the one in force on the day.",
+)
+@RULES
 @BOOK
 @BY
 @AT
@@ -86,6 +92,8 @@ def issue(
     operator_share: str,
     level: str | None,
     dispute: str,
+    rule_version: str | None,
+    rules_file: Path | None,
     book: Path,
     by: str,
     at: str | None,
@@ -93,21 +101,25 @@ def issue(
 ) -> None:
     """Settle an event from files and issue its statement: version 1, or the next where anything changed since.
 
-    The same files give no new version. All files are kept in the book, so that each version can be made again.
+    The same files give no new version. All files are kept in the book, so that each version can be made again; an event
+    that is settled again keeps the version of its rule, whatever came into force since.
     """
-    from tieline.market.rule import baseline_rule
     from tieline.node.analysis_settle import EventFiles
     from tieline.node.analysis_statement import Asked, keep_inputs, settled_of
     from tieline.node.event_terms import left_open
+    from tieline.node.rule_files import pinned, rules_in
+    from tieline.node.rule_kept import kept_or_in_force
     from tieline.pool import statement_book
     from tieline.store.statement_files import changing_statements, read_statements
 
-    opened = read_statements(book).opened
+    known = read_statements(book)
+    opened = known.opened
     if opened is None:
         raise ConfigError(f"--book {book}: was not opened: make one with `tieline statements open`")
+    chosen = kept_or_in_force(known, pinned(rule, rule_version), rules_in(rules_file), program, market, event_file)
     files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
     share = decimal_of("--operator-share", operator_share)
-    asked = Asked(baseline_rule(rule), program, market, opened.operator, opened.currency, share, level, files,
+    asked = Asked(chosen.rule, program, market, opened.operator, opened.currency, share, level, files,
                   sites=sites_file, contracts=contracts_file)  # fmt: skip
     settled, now_ns = settled_of(asked), instant(at)
     notes = left_open(contracts_file, settled.terms, settled.by_owner(), program, settled.start_ns, share)
@@ -123,7 +135,9 @@ def issue(
         "due": {"market": str(newest.due.market), "operator": str(newest.due.operator),
                 "owners": {owner: str(amount) for owner, amount in newest.due.owners.items()},
                 "undistributed": str(newest.due.undistributed)},
-        "changed_lines": len(newest.adjusting), "flags": [*settled.flags, *notes],
+        "changed_lines": len(newest.adjusting), "rule": chosen.rule.id, "rule_version": chosen.rule.version,
+        "in_force": chosen.told(), "row_hash": chosen.rule.row_hash,
+        "flags": [*settled.flags, *chosen.flags, *notes],
     }  # fmt: skip
     show(told, as_json)
 

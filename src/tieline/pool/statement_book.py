@@ -148,7 +148,12 @@ def total_due(dues: Iterable[Due]) -> Due:
 
 def series_of(settled: Settled) -> str:
     """Return the name of the series that an event's statements belong to."""
-    return derive("series", settled.program, settled.market, settled.start_ns, settled.end_ns)
+    return series_named(settled.program, settled.market, settled.start_ns, settled.end_ns)
+
+
+def series_named(program: str, market: str, start_ns: int, end_ns: int) -> str:
+    """Return the name of the series of an event by its program, its market and its hours."""
+    return derive("series", program, market, start_ns, end_ns)
 
 
 def issue(book: StatementBook, settled: Settled, at_ns: int, dispute: str = "") -> Issued | Refusal | None:
