@@ -19,6 +19,7 @@ from tieline.node.read_resource import resource_view
 from tieline.node.read_trace import told_of
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
+from tieline.times import SECOND_NS
 
 TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
 roof,pv,5000,0,0,feeder-1,site-1,pool-1
@@ -36,13 +37,14 @@ def told(
     load_w: float = -6_000.0,
     low_w: float = -1e6,
     site_w: float | None = None,
+    age_s: float = 0.0,
 ) -> dict[str, Any]:
-    """What a limit is answered (`site_w`: beside one on the site of that low end), what `why` says of roof and feeder, the roof's page, and the feeder's limits."""
+    """What a limit is answered (`site_w`: beside one on the site of that low end; `age_s`: to readings so old), what `why` says of roof and feeder, the roof's page, and the feeder's limits."""
     found: dict[str, Any] = {}
 
     async def act(node: Node, operator: NodeOperator) -> None:
         fleet, now_ns = node.state.fleet, node.clock.now_ns()
-        fleet.quality[:], fleet.taken_at_ns[:] = 0, now_ns
+        fleet.quality[:], fleet.taken_at_ns[:] = 0, now_ns - round(age_s * SECOND_NS)
         fleet.power_w[:] = np.where(fleet.max_inject_w > 0.0, 4_000.0, load_w)
         if site_w is not None:
             assert isinstance(
@@ -93,6 +95,23 @@ def test_where_limits_share_devices_and_one_has_a_lower_end_it_is_said_that_load
     shared = "makes no room beneath it, as it shares devices with another limit, and one has a lower end"
     assert found["limit"].endswith(shared) == has_low and found["roof"][0].endswith(shared) == has_low
     assert found["feeder"] == found["screen"] == ["shared" if has_low else "counted"]
+
+
+@pytest.mark.parametrize("settings", ["", "\n[limits]\nsite_stale_s = 30\n"], ids=["as it comes", "by the settings"])
+def test_of_a_site_whose_load_tells_too_rarely_it_is_said_who_counts_for_nothing_and_what_would_mend_it(
+    tmp_path: Path, settings: str
+) -> None:
+    found = told(tmp_path, settings, 2_000.0, "site-1", age_s=20.0)
+    site_setting = "`site_stale_s` of [limits] in tieline.toml"
+    makes_none = (
+        "the draw of plug (6000 W now) makes no room beneath it, as readings of that come more rarely than every 10 s "
+        f"or are older: have it told more often, or raise {site_setting}"
+    )
+    assert found["limit"] == ("" if settings else makes_none)
+    assert (makes_none in found["page"]) == (not settings)
+    assert "makes no room" in asked(tmp_path, "roof") or settings
+    says = f"beneath its upper end loads count at what they draw while they tell it often enough, else for nothing: {site_setting}"
+    assert says in asked(tmp_path, "site-1")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     rows = places(readings.rows[power])
     before_ns, was_w = fleet.taken_at_ns[rows].copy(), fleet.power_w[rows].copy()
     fleet.take_readings(readings)
+    newer = (before_ns > 0) & (fleet.taken_at_ns[rows] > before_ns)
+    fleet.heard_every_ns[rows[newer]] = (fleet.taken_at_ns[rows] - before_ns)[newer]
     watts = readings.values[power]
     passed_s = np.maximum(readings.taken_at_ns[power] - before_ns, 0) / SECOND_NS
     free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts)
@@ -139,6 +141,8 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     _take_sun_few(state, [(all_rows[at], values[at]) for at in at_power], before_ns, stages, now_ns)
     for at, row, seen_ns, before_w, stage in zip(at_power, rows, before_ns, was_w, stages, strict=True):
         watts = values[at]
+        if taken_ns[at] > seen_ns > 0:
+            fleet.heard_every_ns[row] = taken_ns[at] - seen_ns
         if sun.IS_SUN[fleet.kinds[row]]:
             continue
         holds = stage in UNHEARD and _holds_on_one(state, row, stage, watts)

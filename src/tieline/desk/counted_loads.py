@@ -23,16 +23,20 @@ from tieline.times import SECOND_NS
 
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
-MAY_STOP, COUNTED, SHARED = "may_stop", "counted", "shared"
-"""`SHARED` is no setting: they would count, but limits share devices, and one has a lower end (`falls_back`)."""
+MAY_STOP, COUNTED, SHARED, SITE = "may_stop", "counted", "shared", "site"
+"""`SHARED` is no setting: they would count, but limits share devices, and one has a lower end (`falls_back`). `SITE`:
+behind a site's connection they count while their readings are fresh (`is_stale`)."""
 FRESH_NS = round(points()["power_w"].stale_after_s * SECOND_NS)
 SURE_FRAC = 1.0 - MARGIN_FRAC
 """So much of what a load draws counts: its meter is off, and it draws now more, now less."""
 SETTING = "`loads` of [limits] in tieline.toml"
+SITE_SETTING = "`site_stale_s` of [limits] in tieline.toml"
 SAYS = {
     COUNTED: f"loads count at what they draw, by {SETTING}",
     SHARED: "loads count for nothing, as it shares devices with another limit, and one of both has a lower end",
     MAY_STOP: f"loads count for nothing, as they may stop: {SETTING} can have them count",
+    SITE: f"loads count at what they draw while they tell it often enough, else for nothing: {SITE_SETTING} says how "
+    "old a reading may be",
 }
 LINE_KINDS = (Kind.FEEDER, Kind.SUBSTATION, Kind.TRANSFORMER, Kind.BUS)
 """Groups with a line of their own, whose net flow is what a grid operator limits. Elsewhere nothing flows together."""
@@ -69,9 +73,11 @@ def falls_back(state: DeskState, group: str, now_ns: int) -> bool:
 
 
 def told_rule(state: DeskState, ask: Ask, now_ns: int) -> str:
-    """Return how loads count beneath a limit: as `rule_of` its group, or `SHARED`; empty where it counts none, on one
-    device or on what a group gives."""
+    """Return how loads count beneath a limit: as `rule_of` its group, `SHARED`, or `SITE`; empty where it counts none,
+    on one device or on what a group gives."""
     group = ask.resource
+    if state.fleet.holds(group) and state.fleet.kind_of(group) is Kind.SITE:
+        return SITE
     if not state.fleet.holds(group) or state.fleet.kind_of(group) not in GROUP_KINDS - {Kind.GENERATION}:
         return ""
     return SHARED if falls_back(state, group, now_ns) else rule_of(state, group)
@@ -80,14 +86,24 @@ def told_rule(state: DeskState, ask: Ask, now_ns: int) -> str:
 def uncounted_says(state: DeskState, ask: Ask, now_ns: int) -> str:
     """Say what loads draw that makes no room beneath a limit for who gives, and where that is set; empty: nothing."""
     fleet, rule = state.fleet, told_rule(state, ask, now_ns)
-    if rule not in (MAY_STOP, SHARED):
+    if rule not in (MAY_STOP, SHARED, SITE):
         return ""
     rows = fleet.leaves(ask.resource)
-    known_w = fleet.known_power_w(rows[fleet.max_inject_w[rows] <= 0.0])
+    rows = rows[fleet.max_inject_w[rows] <= 0.0]
+    if rule == SITE:
+        rows = rows[is_stale(state, rows, now_ns)]
+    known_w = fleet.known_power_w(rows)
     is_known = not len(known_w) or not np.isnan(known_w).all()  # else none of them was ever heard
     draws_w = float(np.nansum(np.maximum(-known_w, 0.0)))
     if is_known and draws_w <= 1.0:
         return ""
+    if rule == SITE:
+        some = ", ".join(fleet.id_of(row) for row in rows[:3].tolist()) + (" and others" if len(rows) > 3 else "")
+        return (
+            f"the draw of {some}{f' ({draws_w:.0f} W now)' if is_known else ''} makes no room beneath it, as readings "
+            f"of that come more rarely than every {state.site_stale_ns / SECOND_NS:g} s or are older: have it told "
+            f"more often, or raise {SITE_SETTING}"
+        )
     drawn = f"what the loads of {ask.resource} draw" + (f" ({draws_w:.0f} W now)" if is_known else "")
     if rule == SHARED:
         return f"{drawn} makes no room beneath it, as it shares devices with another limit, and one has a lower end"
@@ -105,10 +121,18 @@ def cuts_says(state: DeskState, ask: Ask, now_ns: int) -> str:
     return uncounted_says(state, ask, now_ns) if is_cut and len(others) else ""
 
 
+def is_stale(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return whose readings are too old to count behind a site's connection (R17), or come too rarely: what is fresh at
+    one beat and too old at the next would move the others to and fro; shape (n,)."""
+    fleet, oldest_ns = state.fleet, state.site_stale_ns
+    mask: Mask = (now_ns - fleet.taken_at_ns[rows] > oldest_ns) | (fleet.heard_every_ns[rows] > oldest_ns)
+    return mask
+
+
 def counted(state: DeskState, group: str, rows: Rows, now_ns: int) -> Mask:
     """Return which rows of a group count at what they draw by the settings: heard, and not too long ago; shape (n,).
 
-    Behind a site's meter they count by rules of their own (R17), which this says nothing of.
+    Behind a site's meter they count by rules of their own (`is_stale`), which this says nothing of.
     """
     if group not in state.counted or falls_back(state, group, now_ns):
         return np.zeros(len(rows), np.bool_)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from tieline.desk.beside import called_up, own_w
 from tieline.desk.both_ends import moving_of, within_both
 from tieline.desk.charge_turns import charging_of, note_charging
-from tieline.desk.counted_loads import COUNTED, SURE_FRAC, counted, rule_of
+from tieline.desk.counted_loads import COUNTED, SURE_FRAC, counted, is_stale, rule_of
 from tieline.desk.entry import Entry
 from tieline.desk.extents import reach_w, worst_w
 from tieline.desk.giving import giving_caps
@@ -52,13 +52,11 @@ from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Held = tuple[Layer, LiveAsk, Rows]
 """A limit in force, in its layer, and whom it holds."""
-SITE_STALE_NS = 10 * SECOND_NS
 NESTED_PASSES = 40
 """So often limits that share devices look at what the others made of them."""
 
@@ -106,14 +104,14 @@ def caps(
     Which loads make any elsewhere than behind a site's connection is `drawn` (shape (n,); None: none does). Shares are
     made within what limits of their own leave the rows (`own`).
 
-    Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
-    caps that hold there, or none would ever suffice.
+    Behind a site's connection a reading older than 10 s, or what the settings say, is none: the worst load is assumed
+    (R17), but no worse than the caps that hold there, or none would ever suffice.
     """
     fleet, seen = state.fleet, seen or Seen(state, rows, now_ns)
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     now_w, base_w = fleet.power_or_0_w(rows), state.base_w[rows]
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
+    blind = is_site & is_stale(state, rows, now_ns)
     # Who keeps to no command at one end is no help at the other.
     ignores, ignores_low = (away := seen.away) & (inject_w > 0), away & (absorb_w > 0)
     now_w = now_w if within is None else np.where(away, now_w, within.does_w)

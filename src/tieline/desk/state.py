@@ -31,7 +31,7 @@ from tieline.fleet.claims import ClaimBatch, ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet, among
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.limiter import FleetLimiter
-from tieline.resource.batch import AHEAD_NS
+from tieline.resource.batch import AHEAD_NS, SITE_STALE_NS
 from tieline.resource.claim import Quantity, Refusal
 from tieline.resource.command import Stage
 from tieline.resource.hold import SWITCHED
@@ -305,6 +305,7 @@ class DeskState:
     market_ns: dict[str, int] = field(default_factory=dict)  # when each award was taken, and each batch sent, by record
     two_people: TwoPeople = BY_SIZE
     counted: frozenset[str] = frozenset()  # groups whose loads count at what they draw, by the settings
+    site_stale_ns: int = SITE_STALE_NS  # so old a reading counts at most behind a site's connection
     ahead_ns: int = AHEAD_NS  # how far a reading's time may be ahead before it is questionable
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
     price_facts: int = 0
@@ -388,10 +389,8 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        decided = (
-            "offers unawarded awards instructions batches refused disputed unread changed versions events authority"
-        )
-        decided += " schedules award_plans declared market_ns consents"
+        decided = "offers unawarded awards instructions batches refused disputed unread changed versions events"
+        decided += " authority schedules award_plans declared market_ns consents"
         for name in (*decided.split(), "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):

@@ -124,6 +124,7 @@ class Fleet:
         self.quality = np.full(count, int(Quality.NOT_TOPICAL), np.uint32)
         self.taken_at_ns = np.zeros(count, np.int64)
         self.received_at_ns = np.zeros(count, np.int64)
+        self.heard_every_ns = np.zeros(count, np.int64)  # from the power before the newest to that; 0: not known
         self.max_va: Floats = np.maximum(max_inject_w, max_absorb_w)
         self.q_priority = np.zeros(count, np.bool_)
         self.ramp_w_per_s = np.full(count, np.inf)

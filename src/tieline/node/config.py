@@ -184,6 +184,7 @@ ceiling = "GRID_EMERGENCY"
 # fleet_move_w = 2e6                  # most that all commands of any 60 s may move together
 # feeder_move_w = { feeder-1 = 5e5 }
 # loads = { feeder-1 = "counted" }    # beneath its upper end loads count as they draw; "may_stop": for nothing
+# site_stale_s = 10                   # so old a reading counts at most behind a site's connection
 # two_people = { devices = 1000, fleet_frac = 0.1, least_devices = 250 }
 # ramp_frac_per_min = { battery = 0.5 }
 

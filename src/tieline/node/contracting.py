@@ -117,5 +117,5 @@ def bound_by(folder: Path, state: DeskState, now_ns: int) -> None:
     path = folder / "tieline.toml"
     if path.is_file():
         settings = load_config(path)
-        state.counted = settings.limits.counted(state.fleet)
+        settings.limits.count_loads(state)
         bind(state, agreements_of(settings, folder, state.fleet), now_ns)

@@ -110,7 +110,7 @@ class PastReader(NodeReader):
         node = live.node
         agreed = node.state.agreed
         bind(state, None if agreed is None else agreed.anew(), frame.at_ns)
-        state.counted = node.state.counted
+        state.counted, state.site_stale_ns = node.state.counted, node.state.site_stale_ns
         pools = {
             name: replace(pool, share_w=frame.shares[name].astype(np.float64), available=frame.available[name])
             for name, pool in node.cycle.pools.items()

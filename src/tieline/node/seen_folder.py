@@ -46,7 +46,8 @@ def seen(folder: Path, say: Hears) -> tuple[DeskState, int]:
     finally:
         journal.close()
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
-    state.enrolments, state.counted = enrolments_of(fleet, law), settings.limits.counted(fleet)
+    state.enrolments = enrolments_of(fleet, law)
+    settings.limits.count_loads(state)
     at_ns = 0
     if any((folder / name).is_dir() for name in ("readings", "historian")):
         wal, historian = Wal(folder / "readings"), Historian(folder / "historian", say)

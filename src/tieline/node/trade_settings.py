@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from tieline.desk.awards import PROGRAM_OF
-from tieline.desk.counted_loads import COUNTED, LINE_KINDS, MAY_STOP
+from tieline.desk.counted_loads import COUNTED, FRESH_NS, LINE_KINDS, MAY_STOP
 from tieline.desk.people import TwoPeople
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
@@ -18,7 +18,9 @@ from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.limiter import FleetLimiter
 from tieline.market.participation import model_names, versions_of
 from tieline.market.rule import baseline_rules, rule_table
+from tieline.resource.batch import SITE_STALE_NS
 from tieline.resource.identity import GROUP_KINDS, Kind
+from tieline.times import SECOND_NS
 
 BY_SCHEDULE, BY_MERIT = "schedule", "merit"
 BY_FORECAST, TYPICAL = "forecast", "typical"
@@ -71,8 +73,12 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     on or off may then not be switched at all. `loads` says how loads count beneath the upper end of a limit on the net
     power of a bus, transformer, feeder or substation: `may_stop` (at nothing, as a load may stop at any moment), or
     `counted` (at what they draw, less 1 %): one word for all of them, or a table with a word for each (`may_stop` of
-    those that it leaves out). On sites they always count, on other groups never, nor where limits share devices and
-    one of them has a lower end.
+    those that it leaves out). On other groups they never count, nor where limits share devices and one of them has a
+    lower end. On sites they count at what they draw while they tell it often enough: `site_stale_s` is how old a
+    reading may be there, and how far apart two, 10 s as a connection has no second above its limit. A load that tells
+    its draw more rarely counts for nothing beneath a site's upper end, and at all that it may draw above the lower one;
+    with 90, loads that are read once a minute count, and the site may be beyond its end until the next reading shows
+    it.
     """
 
     fleet_move_w: float | None = None
@@ -80,11 +86,16 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     two_people: TwoPeople = TwoPeople()
     ramp_frac_per_min: dict[str, float] = {}
     loads: str | dict[str, str] = MAY_STOP
+    site_stale_s: float = SITE_STALE_NS / SECOND_NS
 
     def counted(self, fleet: Fleet) -> frozenset[str]:
         """Return the groups of a fleet whose loads count at what they draw."""
         words = dict.fromkeys(_lines(fleet), self.loads) if isinstance(self.loads, str) else self.loads
         return frozenset(name for name, rule in words.items() if rule == COUNTED)
+
+    def count_loads(self, state: DeskState) -> None:
+        """Have loads count in a desk as these settings say."""
+        state.counted, state.site_stale_ns = self.counted(state.fleet), round(self.site_stale_s * SECOND_NS)
 
 
 def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
@@ -145,6 +156,9 @@ def check_limits(limits: LimitSettings, path: Path) -> None:
     for key, rule in words.items():
         if rule not in (MAY_STOP, COUNTED):
             raise ConfigError(f"{path}: {rule!r} at $.limits.loads{key}: give {MAY_STOP} or {COUNTED}")
+    if not 1.0 <= limits.site_stale_s <= FRESH_NS / SECOND_NS:
+        most = f"1 to {FRESH_NS / SECOND_NS:g} s, after which no reading counts anywhere"
+        raise ConfigError(f"{path}: {limits.site_stale_s:g} at $.limits.site_stale_s: give {most}")
     kinds = sorted(kind.value for kind in Kind if kind not in GROUP_KINDS)
     for kind_name, frac in limits.ramp_frac_per_min.items():
         if kind_name not in kinds:
@@ -208,7 +222,8 @@ def apply_limits(limits: LimitSettings, state: DeskState) -> None:
     fleet, made = state.fleet, FleetLimiter(state.fleet, limits.fleet_move_w)
     for name, value in limits.feeder_move_w.items():
         made.feeder_w[made.feeders.index(name)] = value
-    state.limiter, state.two_people, state.counted = made, limits.two_people, limits.counted(fleet)
+    state.limiter, state.two_people = made, limits.two_people
+    limits.count_loads(state)
     rated_w = np.maximum(fleet.max_inject_w, fleet.max_absorb_w)
     for name, frac in limits.ramp_frac_per_min.items():
         rows = fleet.kinds == KIND_CODE[Kind(name)]

@@ -19,6 +19,8 @@ Flags = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
 AHEAD_NS = 30 * SECOND_NS
 """How far a device's clock may be ahead before its readings are questionable: as old as a direct operate may be."""
+SITE_STALE_NS = 10 * SECOND_NS
+"""How old a reading is at most to count behind a site's connection, if the settings say nothing else (rule R17)."""
 BEHIND_NS = 10 * 366 * DAY_NS
 """How long ago a reading may have been taken: ten years, longer than meters keep and markets settle any. A clock that
 lost its battery begins in 1970 or 2000."""
