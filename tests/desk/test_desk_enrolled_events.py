@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from programs_stage import COUNT, START, Programs
@@ -21,7 +21,7 @@ from tieline.desk.desk_views import EventPreview
 from tieline.desk.enrolled import Enrolled
 from tieline.desk.enrolled_calls import decide_book
 from tieline.desk.event_stack import newest
-from tieline.desk.programs import ProgramEvent
+from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.fleet.ledger import Ledger
 from tieline.resource.claim import Refusal
@@ -316,3 +316,82 @@ def test_who_may_be_called_is_enrolled_on_each_local_day_that_the_call_touches_a
     whys = known.refusals("peak", barred, start_ns, end_ns, start_ns)
     assert [why.value for why in whys] == [f"r{row}" for row in barred.tolist()]
     assert all("peak" in why.reason for why in whys)
+
+
+def test_an_enrolment_on_a_group_is_one_of_all_its_devices() -> None:
+    async def play() -> None:
+        stage = Booked()
+        await stage.take(structs.replace(enrolled(0), resource="feeder-1"), enrolled(7, steps=TO_ACTIVE[:3]))
+        shown = stage.preview()
+        assert isinstance(shown, EventPreview)
+        assert set(shown.left_out) == {f"r{n}" for n in range(5, COUNT)}
+        assert shown.left_out["r7"].startswith("its enrolment in peak is confirmed since")
+        event = await stage.approved(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        await stage.at(START)
+        assert set(stage.called(event.id)) <= set(range(5)) and stage.called(event.id)
+
+    asyncio.run(play())
+
+
+def test_an_event_of_whose_group_nobody_is_enrolled_any_more_is_not_approved_and_books_nothing() -> None:
+    async def play() -> None:
+        stage = Booked()
+        await stage.take(enrolled(1))
+        event = await stage.compose(4_000.0)
+        assert isinstance(event, ProgramEvent)
+        await stage.step(event.id, EventState.SUBMITTED, "ada")
+        await stage.take()
+        refused = await stage.step(event.id, EventState.APPROVED)
+        assert isinstance(refused, Refusal) and refused.reason == "not enrolled in peak"
+        assert stage.seen(event.id).reserved_w == 0.0 and stage.seen(event.id).state == "Submitted"
+
+    asyncio.run(play())
+
+
+@settings(max_examples=25)
+@given(
+    spans=st.dictionaries(st.integers(0, COUNT - 1), st.tuples(st.integers(-3, 2), st.integers(1, 4)), min_size=1),
+    power_w=st.floats(1_000.0, 60_000.0) | st.floats(-60_000.0, -1_000.0),
+    hour=st.integers(0, 25),
+    suspended=st.sets(st.integers(0, COUNT - 1)),
+)
+def test_whom_an_event_holds_from_its_start_to_its_end_is_enrolled_on_its_local_day(
+    spans: dict[int, tuple[int, int]], power_w: float, hour: int, suspended: set[int]
+) -> None:
+    """On the day of 25 hours in New York, wherever in it; and who is suspended meanwhile is held no more."""
+    about = date(2023, 11, 5)
+    start_ns = midnight_ns(about, NEW_YORK) + hour * HOUR_NS
+    days_of = {row: {about + timedelta(days=first + n) for n in range(count)} for row, (first, count) in spans.items()}
+    last = datetime.fromtimestamp((start_ns + HOUR_NS - 1) / 1e9, NEW_YORK).date()
+    first = datetime.fromtimestamp(start_ns / 1e9, NEW_YORK).date()
+    may = {row for row, days in days_of.items() if {first, last} <= days}
+
+    def made(row: int, lost_ns: int | None = None) -> ProgramEnrolment:
+        days = sorted(days_of[row])
+        steps = tuple(structs.replace(each, at_ns=0) for each in TO_ACTIVE)
+        if lost_ns is not None:
+            steps = (*steps, Step(State.SUSPENDED, Why.DEVICE_LOST, "bo", lost_ns))
+        ends_ns = midnight_ns(days[-1] + timedelta(days=1), NEW_YORK)
+        return enrolled(row, starts_ns=midnight_ns(days[0], NEW_YORK), ends_ns=ends_ns, steps=steps)
+
+    async def play() -> None:
+        stage = Booked()
+        stage.clock.ns = start_ns - HOUR_NS
+        stage.state.fleet.taken_at_ns[:] = stage.clock.ns
+        await stage.take(*(made(row) for row in days_of))
+        event = await stage.approved(power_w, start_ns=start_ns, end_ns=start_ns + HOUR_NS)
+        if isinstance(event, Refusal):
+            assert not may, event
+            return
+        await stage.at(start_ns)
+        assert stage.holds(event.id) and set(stage.holds(event.id)) <= may
+        stage.clock.ns += MINUTE_NS
+        await stage.take(*(made(row, stage.clock.ns if row in suspended else None) for row in days_of))
+        assert set(stage.holds(event.id)) <= may - suspended
+        for _ in range(2):
+            await stage.at(stage.clock.ns + MINUTE_NS)
+            assert set(stage.holds(event.id)) <= may - suspended
+        assert stage.replayed(Ledger()).called == stage.state.called
+
+    asyncio.run(play())

@@ -121,14 +121,14 @@ class Enrolled:
 
     def refusals(self, program: str, rows: Rows, start_ns: int, end_ns: int, now_ns: int) -> list[Refusal]:
         """Return of each row that isn't enrolled in a program through [start, end) why, in the order of rows."""
-        wanted, found = set(rows.tolist()), dict[int, list[ProgramEnrolment]]()
-        for one in self._of.get(program, ()):
-            if self._fleet.holds(one.resource):
-                for row in wanted.intersection(self._fleet.leaves(one.resource).tolist()):
-                    found.setdefault(row, []).append(one)
+        names = [self._fleet.id_of(row) for row in rows.tolist()]
+        found = {row: list(self._at.get(name, ())) for row, name in zip(rows.tolist(), names, strict=True)}
+        for group in self._groups:
+            for row in np.intersect1d(rows, self._fleet.leaves(group)).tolist():
+                found[row] += self._at[group]
         return [
-            _refusal(program, self._fleet.id_of(row), found.get(row, []), start_ns, end_ns, now_ns)
-            for row in rows.tolist()
+            _refusal(program, name, [one for one in its if one.program == program], start_ns, end_ns, now_ns)
+            for name, its in zip(names, found.values(), strict=True)
         ]
 
 
