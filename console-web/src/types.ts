@@ -118,6 +118,7 @@ export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
   by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; unagreed: number; unagreed_why: string; unknown_program: string; asks: string; free_says: string; awards_say: string; warning: string; unmet: string; equal: string; effects: Effect[];
+  unenrolled: number; unfit: number; left_out: Record<string, string>;
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;

@@ -96,6 +96,12 @@ function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: s
 
 const FIGURES = [['kw', 'Power, kW into the grid'], ['inMin', 'Starts in, minutes'], ['forMin', 'Lasts, minutes']] as const;
 
+/** Whom enrolments or the program's kinds leave out, and why: the first twenty. */
+function leftOut(preview: Preview) {
+  const told = Object.entries(preview.left_out);
+  return told.slice(0, 20).map(([name, why]) => `${name}: ${why}`).join('\n') + (told.length > 20 ? `\nand ${told.length - 20} more` : '');
+}
+
 function Compose() {
   const [form, setForm] = useState({ program: '', group: 'pool-1', kw: '500', inMin: '15', forMin: '60', why: '' });
   const [preview, setPreview] = useState<Preview | null>(null);
@@ -141,7 +147,7 @@ function Compose() {
               <dt title={preview.free_says}>Promised to nobody</dt><dd><b>{power(preview.free_w)}</b> <span class="quiet">{energy(preview.free_wh)}{preview.free_w > Math.abs(preview.can_give_w) && ', by ratings: devices can give less now'}</span>{Math.abs(preview.asked_w) > preview.free_w + 1000 && <span class="bad"> <Mark priority={2} /> {power(Math.abs(preview.asked_w) - preview.free_w)} of what is asked is promised already</span>}</dd></>}
               <dt>Energy</dt><dd>{energy(preview.energy_wh)}</dd>
               <dt title="What the called devices ask, by their merit order">Cost</dt><dd>{money(preview.cost)} $ <span class="quiet">{preview.energy_wh ? `${money(preview.cost / Math.abs(preview.energy_wh / 1e6))} $/MWh` : ''}</span></dd>
-              <dt>Left out</dt><dd>{preview.opted_out.toLocaleString('en-US')} opted out, {preview.unreachable.toLocaleString('en-US')} out of reach{preview.unagreed > 0 && <span class="entered" title={preview.unagreed_why}>, {preview.unagreed.toLocaleString('en-US')} kept out by their contracts</span>}{preview.held_out > 0 && <span class="entered">, {preview.held_out.toLocaleString('en-US')} on a Disabled feeder</span>}{preview.limited > 0 && <span class="entered" title="Their group would pass its limit by itself: what one gives up is room for its neighbours">, {preview.limited.toLocaleString('en-US')} under a limit that takes it</span>}{preview.scheduled > 0 && <span class="entered">, {preview.scheduled.toLocaleString('en-US')} that fill up for awards meanwhile</span>}</dd>
+              <dt>Left out</dt><dd>{preview.opted_out.toLocaleString('en-US')} opted out, {preview.unreachable.toLocaleString('en-US')} out of reach{preview.unagreed > 0 && <span class="entered" title={preview.unagreed_why}>, {preview.unagreed.toLocaleString('en-US')} kept out by their contracts</span>}{preview.unenrolled + preview.unfit > 0 && <span class="entered" title={leftOut(preview)}>, {(preview.unenrolled + preview.unfit).toLocaleString('en-US')} not enrolled in the program or not of its kinds</span>}{preview.held_out > 0 && <span class="entered">, {preview.held_out.toLocaleString('en-US')} on a Disabled feeder</span>}{preview.limited > 0 && <span class="entered" title="Their group would pass its limit by itself: what one gives up is room for its neighbours">, {preview.limited.toLocaleString('en-US')} under a limit that takes it</span>}{preview.scheduled > 0 && <span class="entered">, {preview.scheduled.toLocaleString('en-US')} that fill up for awards meanwhile</span>}</dd>
               <dt>Rebound</dt><dd>{preview.rebound_says}</dd>
               <dt>Of which</dt><dd>{Object.entries(preview.by_kind).map(([kind, n]) => <span class="chip" key={kind}>{spaced(kind)} {n.toLocaleString('en-US')}</span>)}</dd>
             </dl>

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.contract.budget import Call, budget_refusal, call_refusal
 from tieline.contract.consent import Word, heard
+from tieline.contract.membership import version_at
 from tieline.contract.party import Contract, Contracts, Terms
 from tieline.contract.program import AnyProgram, Budget
 from tieline.fleet.columns import Fleet
@@ -179,6 +180,10 @@ class Agreements:
             self._lasting_masks[products] = found
         return found
 
+    def program_at(self, name: str, at_ns: int) -> AnyProgram | None:
+        """Return the version of a program that holds on the day of an instant, or any of it; None: it is unknown."""
+        return version_at(self._made_of[3], name, at_ns) or self.programs.get(name)
+
     def contract(self, name: str) -> Contract | None:
         """Return a contract as it stands, or None."""
         at = self._at_of.get(name)
@@ -269,7 +274,7 @@ class Agreements:
         terms = contract.terms_at(call.start_ns)
         if all(why is not None for why in whys) or terms is None:
             return whys[0] if terms is None or program in terms.products else whys[-1]
-        known = self.programs.get(program)
+        known = self.program_at(program, call.start_ns)
         if known is not None:
             same = [one for name, one in made if name == program]
             if why := call_refusal(known, same, call, known_ns):

@@ -277,8 +277,7 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     )
     columns.held_w[rows[~held_on]] = np.nan
     columns.target_w[rows], columns.made_w[rows] = target_w, np.nan
-    columns.low_w[rows] = low_w
-    columns.high_w[rows] = high_w
+    columns.low_w[rows], columns.high_w[rows] = low_w, high_w
     columns.valid_until_ns[rows] = fact.valid_until_ns
     columns.stage[rows] = Stage.QUEUED
     columns.at_ns[rows] = fact.issued_ns
@@ -396,5 +395,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.EventTracked: event_counted.note_tracked,
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
+    facts.EnrolmentsTaken: called.take_book,
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

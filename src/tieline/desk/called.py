@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tieline.contract.budget import Call
 from tieline.contract.consent import Word
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, ConsentChanged, EventChanged
+from tieline.desk.enrolled import Enrolled
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, ConsentChanged, EnrolmentsTaken, EventChanged
 from tieline.desk.programs import EventState
 from tieline.fleet.claims import ClaimBatch
 from tieline.times import DAY_NS
@@ -74,6 +75,15 @@ def note_aside(state: DeskState, record_id: str, fact: ClaimsEnded, at_ns: int) 
                 state.set_aside.append(SetAside(batch, mine, at_ns, fact.because, record_id))
     kept = [one for one in state.set_aside if one.at_ns > at_ns - ASIDE_NS]
     state.set_aside[:] = kept[-MOST_ASIDE:]
+
+
+def take_book(state: DeskState, record_id: str, fact: EnrolmentsTaken) -> None:
+    """Take what of the book of enrolments is other than before."""
+    if not fact.is_asked:
+        state.enrolled = None
+        return
+    state.enrolled = state.enrolled or Enrolled(state.fleet)
+    state.enrolled.take(fact.changed, fact.gone)
 
 
 def note(state: DeskState, record_id: str, fact: EventChanged | ConsentChanged, at_ns: int) -> None:

@@ -19,6 +19,7 @@ from tieline.desk import charging, event_stack, redispatch
 from tieline.desk.agreed import DEMAND_RESPONSE, ENERGY, Made, products_of_ask
 from tieline.desk.asks import decide_ask, decide_withdraw
 from tieline.desk.called import SET_ASIDE
+from tieline.desk.enrolled_calls import decide_unenrolled
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ConsentChanged
 from tieline.desk.packed import Packed
@@ -74,15 +75,15 @@ def _all(contract: Contract, is_given: bool, now_ns: int) -> tuple[str, ...]:
 
 
 def decide_agreed(state: DeskState, now_ns: int) -> list[Entry]:
-    """Return what has to change so that nothing is called that no contract agrees to; none where all is so."""
+    """Return what has to change so that nothing is called that no contract or enrolment bears; none where all is so."""
     if state.agreed is None:
-        return []
+        return decide_unenrolled(state, state.opted_out, now_ns)
     agreed = state.agreed
     agreed.tick(now_ns)
     out = state.opted_out.copy()
     gates = [] if agreed.gated == agreed.moves else _gates(state, out, now_ns)
     agreed.gated = agreed.gated if gates else agreed.moves  # looked at once more where they moved: it may not be kept
-    return [*gates, *_set_aside(state, out)]
+    return [*gates, *_set_aside(state, out), *decide_unenrolled(state, out, now_ns)]
 
 
 def _gates(state: DeskState, out: NDArray[np.bool_], now_ns: int) -> list[Entry]:

@@ -142,7 +142,9 @@ class EventPreview(View, frozen=True):
     devices can move now (`free_says`). `held_out` counts devices whose feeder is Disabled, `limited` those under a
     group's limit that takes what they would give. `warning` says why it would get nothing ("": it gets some);
     `scheduled` counts stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it,
-    mostly for `unagreed_why`. `unknown_program` says that no contract there knows the program, and how many of which
+    mostly for `unagreed_why`; `unenrolled` those that are not enrolled in its program through its hours, `unfit` those
+    of kinds that the program doesn't take: `left_out` gives the reason of each of both, of the first thousand.
+    `unknown_program` says that no contract there knows the program, and how many of which
     kind it calls all the same ("": one knows it). `asks` is its amount in words, `awards_say` what awards in its hours
     may take of it ("": none stands there), `unmet` that it asks for more than its devices are rated to move ("": it
     doesn't), `equal` which events ask the same already, and that amounts add up ("": none does).
@@ -178,6 +180,9 @@ class EventPreview(View, frozen=True):
     awards_say: str = ""
     unmet: str = ""
     equal: str = ""
+    unenrolled: int = 0
+    unfit: int = 0
+    left_out: dict[str, str] = {}
 
 
 class MarketHour(View, frozen=True):

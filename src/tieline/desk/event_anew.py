@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.event_contracts import barred_rows, products_of_event
+from tieline.desk.event_contracts import barred_rows, may_serve_on
 from tieline.desk.event_makeup import Shown, counted_w, let_go
 from tieline.desk.event_split import NOBODY, could_w, shares
 from tieline.desk.event_stack import Layer, beneath_w
@@ -94,9 +94,9 @@ def asked_anew(
     base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
     under_w = beneath_w(under or stack, rows, base_w, side, own.primacy)
     share_w = np.maximum(side * (own.value_w - base_w) - under_w, 0.0)
-    # Whom no contract lets it call gives nothing from now on, whatever the last interval shows: it is no opt-out of
-    # some hours, so that others are called at once.
-    counts_w = counted_w(rows, share_w, side, shown) * state.agrees(products_of_event(event), rows)
+    # Whom no contract or enrolment bears gives nothing from now on, whatever the last interval shows: it is no opt-out
+    # of some hours, so that others are called at once.
+    counts_w = counted_w(rows, share_w, side, shown) * may_serve_on(state, event, rows, now_ns)
     # Nor does the last interval tell what comes of a hand at the device: that stays as the meter says now.
     now_w = np.clip(side * above_base_w(state, rows, base_w + side * under_w), 0.0, share_w)
     counts_w = np.where(state.claims.is_local[rows], now_w, counts_w)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import DEMAND_RESPONSE
+from tieline.desk.event_left_out import NOBODY_LEFT_OUT, LeftOut
 from tieline.desk.event_split import Shared
 from tieline.desk.programs import NEXT, ProgramEvent
 from tieline.desk.state import DeskState
@@ -140,13 +141,16 @@ def says_awards(state: DeskState, event: ProgramEvent, rows: NDArray[np.int32], 
 def says_unknown(state: DeskState, event: ProgramEvent, by_kind: Mapping[str, int]) -> str:
     """Return that no contract of its group names an event's program, and whom it calls all the same; "": one names it.
 
-    A program's name is anybody's words, and none narrows down whom it calls but by what contracts say of it.
+    Nor is there anything to say where a book of enrolments is asked: nobody else is called. Without one a program's
+    name is anybody's words, and none narrows down whom it calls but by what contracts say of it.
 
     Args:
         state: The desk's.
         event: Its program and group.
         by_kind: How many of each kind it would call.
     """
+    if state.enrolled is not None:
+        return ""  # the book alone says whom it calls
     most_first = sorted(by_kind.items(), key=lambda item: -item[1])
     called = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in most_first) or "nobody now"
     if state.agreed is None:
@@ -162,7 +166,7 @@ def says_unknown(state: DeskState, event: ProgramEvent, by_kind: Mapping[str, in
     return f"no contract in {event.group} knows the program {event.program!r}: {whom}, whatever its kind: {called}"
 
 
-def warning_of(found: Shared, asked_w: float, is_killed: bool) -> str:
+def warning_of(found: Shared, asked_w: float, is_killed: bool, left_out: LeftOut = NOBODY_LEFT_OUT) -> str:
     """Return what to tell who would submit an event that gets nothing by what is known now, or "" where it gets some.
 
     It may still be submitted: devices that are a limit's or another's now may be free when it begins.
@@ -179,7 +183,9 @@ def warning_of(found: Shared, asked_w: float, is_killed: bool) -> str:
         for count, words in (
             (found.limited, f"under a limit that {by_limit}"),
             (found.scheduled, "that fill up for awards meanwhile"), (found.opted_out, "opted out"),
-            (found.unagreed, "whose contracts don't let it call them"),
+            (left_out.unenrolled, "that are not enrolled in its program"),
+            (left_out.unfit, "of kinds that its program doesn't take"),
+            (found.unagreed - left_out.unenrolled - left_out.unfit, "whose contracts don't let it call them"),
             (found.unseen, "out of reach"),
         )
         if count

@@ -14,7 +14,6 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from tieline.desk.agreed import first_of
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.entry import Entry
 from tieline.desk.event_anew import Asked, asked_anew, asked_first
@@ -24,6 +23,7 @@ from tieline.desk.event_contracts import (
     refusal_of_all,
     refusal_of_longer,
 )
+from tieline.desk.event_left_out import told_left_out
 from tieline.desk.event_makeup import NOTHING, Shown
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_says import (
@@ -121,8 +121,9 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     if refusal is not None:
         return refusal
     left = room(state, _event(wish, "", ""), now_ns)
-    bars, refused = barred_rows(state, _event(wish, "", ""), now_ns)
+    bars, _ = barred_rows(state, _event(wish, "", ""), now_ns)
     found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns, barred_by_contract=bars)
+    out = told_left_out(state, _event(wish, "", ""), now_ns)
     rows, share_w = found.rows, found.share_w
     expected_w = added_up_w(share_w, wish.power_w)
     hours = (wish.end_ns - wish.start_ns) / HOUR_NS
@@ -138,7 +139,6 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         frac * float(np.abs(share_w[kinds == KIND_CODE[kind]]).sum()) for kind, frac in REBOUND_FRAC.items()
     )
     text = says_rebound(rebound_w, wish.power_w)
-    why = first_of(refused)
     return EventPreview(
         wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * found.most_w, expected_w,
         found.opted_out, found.unseen,
@@ -146,11 +146,11 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
         int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
-        warning_of(found, wish.power_w, state.is_killed),
-        found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
+        warning_of(found, wish.power_w, state.is_killed, out), found.scheduled, out.unagreed, out.unagreed_why,
         says_unknown(state, _event(wish, "", ""), by_kind), says_asked(wish.power_w),
         says_free(left.free_w, found.most_w), says_awards(state, _event(wish, "", ""), rows, share_w),
         says_unmet(state.fleet, wish.group, wish.power_w), says_equal(state.events.values(), _event(wish, "", "")),
+        out.unenrolled, out.unfit, out.devices,
     )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def decide_extend(
         derive("event-extended", event.id, longer.end_ns, now_ns), EventChanged(event.id, event.state.value, by, body),
         event.group,
     )  # fmt: skip
-    rows, value_w = _called(state, event)
+    rows, value_w = _called(state, event, now_ns)
     refusal = refusal_of_longer(state, longer, rows, now_ns)
     if refusal is not None:
         return [], refusal
@@ -325,7 +325,7 @@ def _called_later(
     """
     if any(layer.event == event.id and not layer.batch for layer in running):
         return []  # what it asks was just placed anew, as one beneath it ended
-    rows, value_w = _called(state, event)
+    rows, value_w = _called(state, event, now_ns)
     held, stack = newest(state, event.id), [layer for layer in running if layer.event != event.id]
     primacy, side = top(stack) if held is None else held.primacy, float(np.sign(event.power_w))
     own = Layer(event.id, "" if held is None else held.id, side, primacy, rows, value_w)
@@ -359,12 +359,12 @@ def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], l
     return entries, left
 
 
-def _called(state: DeskState, event: ProgramEvent) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def _called(state: DeskState, event: ProgramEvent, now_ns: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the rows that an event has called, and the target of each (W)."""
     held = newest(state, event.id)
     if held is None:
         return NOBODY, np.zeros(0)
-    stays = ~dropped(state, event, held.rows)
+    stays = ~dropped(state, event, held.rows, now_ns)
     return held.rows[stays], held.value[stays]
 
 
@@ -383,7 +383,7 @@ def _placed(
     version = 1 if is_first else 2 if held is None else held.source_version + 1
     batch = first if is_first else derive("claims", SOURCE, event.id, version, now_ns)
     primacy = primacy if held is None else held.primacy  # it keeps its place among events
-    stays = ~dropped(state, event, rows)
+    stays = ~dropped(state, event, rows, now_ns)
     rows, value_w = rows[stays], value_w[stays]
     count = len(rows)
     fact = ClaimsPlaced(

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tieline.contract.enrolment import ProgramEnrolment
 from tieline.desk.fact import Fact as Fact
 from tieline.desk.market_facts import AvailabilityDeclared as AvailabilityDeclared
 from tieline.desk.market_facts import AwardPlanned as AwardPlanned
@@ -272,6 +273,17 @@ class ConsentChanged(Fact, frozen=True):
     evidence: tuple[str, ...]
     by: str
     because: str
+
+
+class EnrolmentsTaken(Fact, frozen=True):
+    """What of the book of enrolments is other than the desk had taken before: new or changed ones, and ids gone.
+
+    `is_asked` no: no book is asked from now on.
+    """
+
+    changed: tuple[ProgramEnrolment, ...]
+    gone: tuple[str, ...] = ()
+    is_asked: bool = True
 
 
 class Audited(Fact, frozen=True):

@@ -19,6 +19,7 @@ from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
 from tieline.desk.charge_columns import Charges
 from tieline.desk.cycling import Cycles
+from tieline.desk.enrolled import Enrolled
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
@@ -103,34 +104,14 @@ class CommandColumns:
     def empty(count: int) -> CommandColumns:
         """Return columns of rows that were never commanded."""
         nothing = np.full(count, np.nan)
+        low_w, high_w, never = np.full(count, -np.inf), np.full(count, np.inf), np.zeros(count, np.int64)
         return CommandColumns(
-            nothing.copy(),
-            np.full(count, -np.inf),
-            np.full(count, np.inf),
-            np.zeros(count, np.int64),
-            np.full(count, Stage.DONE, np.uint8),
-            np.zeros(count, np.int64),
-            nothing.copy(),
-            np.full(count, -1, np.int32),
-            np.full(count, -np.inf),
-            np.full(count, np.inf),
-            np.zeros(count, np.int64),
-            nothing.copy(),
-            np.full(count, -np.inf),
-            np.full(count, np.inf),
-            np.zeros(count, np.int64),
-            nothing.copy(),
-            np.full(count, -np.inf),
-            np.full(count, np.inf),
-            np.zeros(count, np.int64),
-            np.full(count, -np.inf),
-            np.full(count, np.inf),
-            np.zeros(count, np.int64),
-            np.full(count, UNSAID, np.int8),
-            np.zeros(count, np.int64),
-            nothing.copy(),
-            np.zeros(count, np.int64),
-        )
+            nothing.copy(), low_w.copy(), high_w.copy(), never.copy(), np.full(count, Stage.DONE, np.uint8),
+            never.copy(), nothing.copy(), np.full(count, -1, np.int32), low_w.copy(), high_w.copy(), never.copy(),
+            nothing.copy(), low_w.copy(), high_w.copy(), never.copy(), nothing.copy(), low_w.copy(), high_w.copy(),
+            never.copy(), low_w, high_w, never.copy(), np.full(count, UNSAID, np.int8), never.copy(), nothing.copy(),
+            never,
+        )  # fmt: skip
 
     def acknowledge(self, rows: NDArray[np.int32], at_ns: Instants) -> None:
         """Note that rows took their last command at some instants: it is what they hold, and till when."""
@@ -284,6 +265,7 @@ class DeskState:
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
+    enrolled: Enrolled | None = None  # the book of enrolments as it was taken last; None: none is asked
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
     withheld: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     """Whose answers the caps of a limit wait for that was just asked, by its record: measured."""
@@ -396,4 +378,6 @@ class DeskState:
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())
         digest.update(f"{self.last_batch_uid}:{self.seq}:{self.epoch}".encode())
+        if self.enrolled is not None:
+            digest.update(self.enrolled.digest().encode())
         return digest.hexdigest()

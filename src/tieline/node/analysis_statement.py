@@ -17,6 +17,7 @@ from tieline.market.baseline import Baseline
 from tieline.market.rule import BaselineRule
 from tieline.market.settlement import LEAST_TOLD_WH, shortfall_causes, split_lack, without_noise
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
+from tieline.node.enrolled_meters import require_enrolled
 from tieline.node.event_terms import owner_terms
 from tieline.node.known_causes import otherwise
 from tieline.node.rule_kept import rule_of_rows
@@ -27,12 +28,12 @@ from tieline.pool.statement_book import Series
 from tieline.pool.statement_facts import Issued
 from tieline.store.document_files import write_document
 from tieline.store.enrolment_files import read_rows
-from tieline.store.meter_files import read_event
+from tieline.store.meter_files import read_event, read_meters
 from tieline.store.statement_files import decode_settled, encode_settled, hash_of, keep_input, kept_input
 from tieline.times import HOUR_NS
 
 SITES = ("meter", "owner", "customer", "feeder", "committed_kw")
-ROLES = ("meter", "event", "awards", "prices", "causes", "temperature", "sites", "contracts")
+ROLES = ("meter", "event", "awards", "prices", "causes", "temperature", "sites", "contracts", "enrolments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Asked:
     temperature: Path | None = None
     sites: Path | None = None
     contracts: Path | None = None
+    enrolments: Path | None = None
 
 
 def settled_of(asked: Asked) -> Settled:
@@ -74,7 +76,10 @@ def settled_of(asked: Asked) -> Settled:
     sites = {} if asked.sites is None else read_sites(asked.sites)
     paths = _paths(asked, event.temperature)
     also: list[str | bytes] = [asked.program, asked.market, asked.operator]
-    also += [paths[role].read_bytes() for role in ("sites", "contracts") if role in paths]
+    also += [paths[role].read_bytes() for role in ("sites", "contracts", "enrolments") if role in paths]
+    if asked.enrolments is not None:
+        meters = [each.meter for each in read_meters(asked.files.meter)]
+        require_enrolled(asked.enrolments, asked.contracts, asked.program, event, meters)
     one = settle_event(asked.rule, asked.files, event, asked.operator_frac, asked.level, asked.currency, also)
     causes = (package_files("tieline.market") / "rules" / "causes.toml").read_bytes()
     parts = _parts(one, sites, asked.sites)
@@ -98,7 +103,8 @@ def settled_of(asked: Asked) -> Settled:
 
 def _paths(asked: Asked, temperature: Path | None) -> dict[str, Path]:
     held = asked.files
-    every = (held.meter, held.event, held.awards, held.prices, held.causes, temperature, asked.sites, asked.contracts)
+    every = (held.meter, held.event, held.awards, held.prices, held.causes, temperature, asked.sites, asked.contracts,
+             asked.enrolments)  # fmt: skip
     return {role: path for role, path in zip(ROLES, every, strict=True) if path is not None}
 
 
@@ -234,7 +240,7 @@ def made_again(folder: Path, settled: Settled) -> Settled:
         Asked(
             rule_of_rows(settled.rule), settled.program, settled.market, settled.operator, settled.currency,
             settled.operator_frac, settled.level, files, kept.get("temperature"), kept.get("sites"),
-            kept.get("contracts"),
+            kept.get("contracts"), kept.get("enrolments"),
         )
     )  # fmt: skip
 

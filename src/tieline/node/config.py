@@ -66,10 +66,13 @@ class ContractSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Contracts with owners (TOML, in the data folder), and the programs whose hours and budgets count (none: ours).
 
     `without` says whether markets and programs may call a device that has no contract: `refuse` or `serve`.
+    `enrolments` is the book of enrolments (JSON, in the data folder): where one is named, a program's events call only
+    devices that are enrolled in it.
     """
 
     file: str
     programs: str | None = None
+    enrolments: str | None = None
     without: Literal["refuse", "serve"] = "refuse"
 
 
@@ -177,6 +180,7 @@ ceiling = "GRID_EMERGENCY"
 # [contracts]
 # file = "contracts.toml"
 # programs = "programs.toml"           # their hours, notice and budgets; left out: Tieline's own samples
+# enrolments = "book.json"             # programs call only who is enrolled in them (docs/do/enrol.md)
 # without = "refuse"                   # devices without a contract are not called; or "serve"
 #
 # Limits of the desk itself, whoever asks.

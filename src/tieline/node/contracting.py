@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tieline.contract.membership import EnrolmentBook
 from tieline.contract.minimum import size_rules
 from tieline.contract.party import Contracts, parse_contracts
 from tieline.contract.program import AnyProgram
@@ -19,6 +20,7 @@ from tieline.market.product import Ladder, product_rules
 from tieline.market.rule import baseline_rules
 from tieline.node.config import Settings, load_config
 from tieline.rim.texts import text_in
+from tieline.store.enrolment_files import read_book
 from tieline.times import FOREVER_NS
 
 
@@ -82,9 +84,24 @@ def agreements_of(settings: Settings, folder: Path, fleet: Fleet) -> Agreements 
 
 
 def contract_checks(settings: Settings, folder: Path, fleet: Fleet) -> Iterator[Callable[[], object]]:
-    """Yield the checks of the contracts that the settings name, and of their programs; none where they name none."""
+    """Yield the checks of the contracts that the settings name, of their programs and of the book of enrolments."""
     if settings.contracts is not None:
         yield lambda: agreements_of(settings, folder, fleet)
+    if (path := book_path(settings, folder)) is not None:
+        yield lambda: book_in(path)
+
+
+def book_path(settings: Settings, folder: Path) -> Path | None:
+    """Return the file of a folder's book of enrolments; None: its settings name none."""
+    given = settings.contracts
+    return None if given is None or given.enrolments is None else folder / given.enrolments
+
+
+def book_in(path: Path) -> EnrolmentBook:
+    """Return the book of a file. Raises ConfigError where there is none: nobody could be called by it."""
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file: `tieline enrol` makes one (--book)")
+    return read_book(path)
 
 
 def bind(state: DeskState, agreed: Agreements | None, now_ns: int) -> None:

@@ -14,7 +14,7 @@ from tieline.node.aside_start import put_away, waits_aside
 from tieline.node.certificates import certificates_of, ended_says, soon_says
 from tieline.node.clear_text import in_the_clear
 from tieline.node.config import Settings, load_config
-from tieline.node.contracting import agreements_of, contract_checks
+from tieline.node.contracting import agreements_of, book_in, book_path, contract_checks
 from tieline.node.faults import fields_of
 from tieline.node.journals import journal_to_read, require_moved
 from tieline.node.known_rules import unruled
@@ -146,7 +146,9 @@ def _contracts(settings: Settings, data: Path, fleet: Fleet) -> str:
     """Say how many contracts there are, and on how many devices."""
     agreed = agreements_of(settings, data, fleet)
     count, on = (0, 0) if agreed is None else (len(agreed.names), int(agreed.covered.sum()))
-    return f"{count} contracts on {on} of {len(fleet)} devices"
+    path = book_path(settings, data)
+    enrolments = "" if path is None else f"; {len(book_in(path).enrolments)} enrolments"
+    return f"{count} contracts on {on} of {len(fleet)} devices{enrolments}"
 
 
 def _journal(data: Path, settings: Settings) -> str:

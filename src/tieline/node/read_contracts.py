@@ -16,7 +16,7 @@ from tieline.desk.contract_views import ContractView, ProductView, WordView
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import Fleet
 from tieline.resource.identity import Kind
-from tieline.times import from_ns, iso, to_ns
+from tieline.times import FOREVER_NS, from_ns, iso, to_ns
 
 MOST_NAMED = 20
 
@@ -109,6 +109,30 @@ def not_covered(state: DeskState, row: int) -> str:
     if agreed is None or agreed.serves_others or agreed.covered[row]:
         return ""
     return 'no contract covers it ([contracts] without = "refuse"): markets and programs don\'t call it'
+
+
+def enrolments_of(state: DeskState, row: int, at_ns: int) -> list[dict[str, Any]]:
+    """Return the enrolments of a device as `tieline why` tells them, by when they begin: which program, and how it
+    stands, since when and why."""
+    if state.enrolled is None:
+        return []
+    found = []
+    for one in state.enrolled.of_row(row):
+        last = next((step for step in reversed(one.steps) if step.at_ns <= at_ns), None)
+        found.append({
+            "enrolment": one.id, "program": one.program, "contract": one.contract, "state": one.state_at(at_ns).value,
+            "since": None if last is None else iso(last.at_ns), "why": None if last is None else last.why.value,
+            "by": None if last is None else last.by, "starts": iso(one.starts_ns),
+            "ends": None if one.ends_ns == FOREVER_NS else iso(one.ends_ns), "may_be_called": one.serves(at_ns),
+        })  # fmt: skip
+    return found
+
+
+def not_enrolled(state: DeskState, row: int, at_ns: int) -> str:
+    """Return that no program calls a device, as it is enrolled in none now; empty: one may, or no book is asked."""
+    if state.enrolled is None or any(one.serves(at_ns) for one in state.enrolled.of_row(row)):
+        return ""
+    return "it is enrolled in no program now ([contracts] enrolments): programs don't call it"
 
 
 def _told(state: DeskState, contract: Contract, at_ns: int) -> dict[str, Any]:

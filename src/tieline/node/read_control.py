@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.resource_views import ClaimView
 from tieline.desk.state import DeskState
-from tieline.node.read_contracts import not_covered
+from tieline.node.read_contracts import not_covered, not_enrolled
 from tieline.node.read_held import (
     ONLY_POWERS,
     Heard,
@@ -147,7 +147,8 @@ def controls_of(
         text += f"; {loads}"
     text += lost_says(lost) if lost else ""
     text += f"; {stray_says(found)}" if (found := stray(state, row, now_ns)) else ""
-    text += f"; {why}" if (why := not_covered(state, row)) else ""
+    for why in filter(None, (not_covered(state, row), not_enrolled(state, row, now_ns))):
+        text += f"; {why}"
     return text + ("; its owner has opted out" if state.opted_out[row] else "") + (KILLED if state.is_killed else "")
 
 

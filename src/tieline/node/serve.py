@@ -24,7 +24,8 @@ from tieline.node.certificates import certificates_told
 from tieline.node.clear_text import in_the_clear
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
-from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
+from tieline.node.contracting import agreements_of, bind, book_path, next_change_ns, told_at_start
+from tieline.node.enrolment_book import BookWatch
 from tieline.node.forgotten import forgotten
 from tieline.node.journals import end_noted, journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
@@ -288,6 +289,7 @@ async def serve(
                 say(f"warning: {warning}")
             await look_over(node, folder, supervisor, say)
             await note_forgotten(node, say)
+            await BookWatch(node, book_path(settings, folder), say).begin()
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
             learnt = taken_up(node, folder, wal, historian, say)

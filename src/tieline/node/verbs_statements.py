@@ -64,6 +64,7 @@ def open_book(
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
 @click.option("--sites", "sites_file", type=FILE, help="meter,owner,customer,feeder,committed_kw (CSV or XLSX).")
 @click.option("--contracts", "contracts_file", type=FILE, help="Contracts (TOML): owners' shares, pay and penalties.")
+@click.option("--enrolments", "enrolments_file", type=FILE, help="Book of enrolments: meters not in it are refused.")
 @click.option("--program", required=True, help="Under which program the event was called.")
 @click.option("--market", required=True, help="Who buys.")
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
@@ -87,6 +88,7 @@ def issue(
     causes_file: Path | None,
     sites_file: Path | None,
     contracts_file: Path | None,
+    enrolments_file: Path | None,
     program: str,
     market: str,
     operator_share: str,
@@ -120,7 +122,7 @@ def issue(
     files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
     share = decimal_of("--operator-share", operator_share)
     asked = Asked(chosen.rule, program, market, opened.operator, opened.currency, share, level, files,
-                  sites=sites_file, contracts=contracts_file)  # fmt: skip
+                  sites=sites_file, contracts=contracts_file, enrolments=enrolments_file)  # fmt: skip
     settled, now_ns = settled_of(asked), instant(at)
     notes = left_open(contracts_file, settled.terms, settled.by_owner(), program, settled.start_ns, share)
     with changing_statements(book, now_ns, by) as (held, append):

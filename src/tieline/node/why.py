@@ -38,7 +38,7 @@ from tieline.node.heard import heard_by
 from tieline.node.heard_local import take_local
 from tieline.node.journals import journal_to_read
 from tieline.node.on_or_off import take_on_or_off
-from tieline.node.read_contracts import contracts_of, not_covered
+from tieline.node.read_contracts import contracts_of, enrolments_of, not_covered, not_enrolled
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_runs import Runs, off_by_timer, runs_of
 from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray, take_responses, unreleased, waits
@@ -190,6 +190,8 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "opted_out": bool(state.opted_out[row]),
         "contracts": contracts,
         "not_covered": not_covered(state, row) or None,
+        "enrolments": enrolments_of(state, row, past.at_ns),
+        "not_enrolled": not_enrolled(state, row, past.at_ns) or None,
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unreleased": winner is None and bool(unreleased(state, column.rows, past.at_ns)[0]),

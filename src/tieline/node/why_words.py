@@ -117,6 +117,7 @@ def tell(answer: dict[str, Any]) -> None:
         if gate and gate["level"] == Level.OWNER_NEED.name and _claimed(answer):
             click.echo("    that keeps what is weaker from calling it, and no limit: those above hold all the same")
     _tell_contracts(answer)
+    _tell_enrolments(answer)
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
         click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
@@ -270,6 +271,16 @@ def _tell_contracts(answer: dict[str, Any]) -> None:
         if said := one["said"]:
             because = f": {said['because']}" if said["because"] else ""
             click.echo(f"    {said['what']} at {said['at']} by {said['by']}{because} ({said['record']})")
+
+
+def _tell_enrolments(answer: dict[str, Any]) -> None:
+    if answer["not_enrolled"]:
+        click.echo(f"  {answer['not_enrolled']}")
+    for one in answer["enrolments"]:
+        runs = f"from {one['starts']}" + (f" until {one['ends']}" if one["ends"] else "")
+        since = f" since {one['since']} ({one['why']}, by {one['by']})" if one["since"] else ""
+        state = one["state"].replace("_", " ")
+        click.echo(f"  enrolled in {one['program']} {runs}: {state}{since} ({one['enrolment']})")
 
 
 def _over(gave: dict[str, Any]) -> str:
