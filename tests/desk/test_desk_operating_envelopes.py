@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tieline.desk.asks import decide_opt_ins
 from tieline.desk.cycle import Cycle
+from tieline.desk.envelope_facts import EnvelopesTaken
 from tieline.desk.operating import (
     decide_place,
     decide_take,
@@ -23,6 +24,7 @@ from tieline.desk.operating import (
     next_edge_ns,
     views_of,
 )
+from tieline.desk.state import DeskState
 from tieline.fleet.ledger import Ledger
 from tieline.grid.envelope_file import EnvelopeSet, Span
 from tieline.resource.claim import Refusal
@@ -63,10 +65,10 @@ class Scene:
         self.cycle = Cycle(self.stage.desk, {})
 
     @property
-    def state(self):
+    def state(self) -> DeskState:
         return self.stage.state
 
-    async def take(self, sent: EnvelopeSet, by: str = "ada"):
+    async def take(self, sent: EnvelopeSet, by: str = "ada") -> EnvelopesTaken | Refusal:
         entries, answer = decide_take(self.state, sent, WHO, by, self.stage.clock.ns)
         await self.stage.desk.commit(entries)
         return answer
@@ -327,7 +329,7 @@ def test_whatever_comes_the_limits_in_force_are_those_of_the_newest_set_s_runnin
 
     def check(after_ns: int) -> None:
         now = iso(START_NS + after_ns)
-        wanted = [(-5e3, 5e3)] * 2
+        wanted: list[tuple[float | None, float | None]] = [(-5e3, 5e3)] * 2
         for span, low, high in (
             () if newest is None else zip(newest.intervals, newest.low_w, newest.high_w, strict=True)
         ):

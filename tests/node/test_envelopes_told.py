@@ -19,6 +19,7 @@ from ven_stage import SECRET, START_NS, URL, Served, served, ven_folder
 from tieline.desk.operating import EnvelopesView
 from tieline.desk.screens import AskLimit
 from tieline.grid.envelope_file import EnvelopeSet, Span
+from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.node.cli import main
 from tieline.resource.claim import Refusal
@@ -132,6 +133,7 @@ def test_a_ven_keeps_each_interval_of_its_envelope_though_its_server_is_gone_bef
 def test_a_ven_s_envelope_stands_beside_each_command_that_comes_and_goes(tmp_path: Path) -> None:
     async def act(stage: Served) -> None:
         (link,) = stage.node.desk._links.values()
+        assert isinstance(link, OpenAdrLink)
         book = link._vtn.book
 
         def told() -> list[str]:

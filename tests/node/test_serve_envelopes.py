@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -84,6 +85,7 @@ async def serving(
     """Yield the server's process and somebody who is signed in at it."""
     command = [sys.executable, "-m", "tieline", "serve", "--data", str(place.folder)]
     child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None and child.stderr is not None
     try:
         said, url, link = list[str](), "", ""
         async with asyncio.timeout(120):
@@ -110,16 +112,17 @@ async def serving(
             await child.wait()
 
 
-def document(version: int, edges_ns: list[int], low_w: list[list[float]], high_w: list[list[float]]) -> dict:
+def document(version: int, edges_ns: list[int], low_w: list[list[float]], high_w: list[list[float]]) -> dict[str, Any]:
     found = OperatingEnvelopes(np.array(low_w), np.array(high_w), (), np.zeros(len(low_w)), 1)
     text = envelope_text(
         found, ["pod-1", "pod-2"], list(pairwise(edges_ns)), feeder="feeder-1",
         version=version, method="robust, max-min", made_ns=edges_ns[0], resources=["battery-1", "hybrid-1"],
     )  # fmt: skip
-    return json.loads(text)
+    made: dict[str, Any] = json.loads(text)
+    return made
 
 
-async def read_by(peer: str, place: Works) -> list[dict]:
+async def read_by(peer: str, place: Works) -> list[dict[str, Any]]:
     python, script = PEERS[peer]
     child = await asyncio.create_subprocess_exec(
         str(python), str(ROOT / "tests" / "peers" / script), place.vtn, "hybrid-1", place.secret,
@@ -127,7 +130,8 @@ async def read_by(peer: str, place: Works) -> list[dict]:
     )  # fmt: skip
     out, err = await child.communicate()
     assert child.returncode == 0, err.decode()[-3000:]
-    return json.loads(out.decode().splitlines()[-1])
+    seen: list[dict[str, Any]] = json.loads(out.decode().splitlines()[-1])
+    return seen
 
 
 def test_envelopes_bound_a_battery_over_modbus_interval_by_interval_and_through_a_kill_minus_nine(
@@ -188,7 +192,7 @@ def test_a_ven_of_other_hands_reads_the_intervals_to_come_and_those_of_the_newes
                 sent = document(version, edges_ns, [[-5e3, -4e3], [-5e3, -2_500.0]], [[5e3, high_w], [5e3, 0.0]])
                 assert (await http.post("/envelopes", json=sent)).status_code == 200
 
-            async def is_told() -> list[dict]:
+            async def is_told() -> list[dict[str, Any]]:
                 seen = await read_by(peer, place)
                 return seen if [event["name"] for event in seen] == ["envelope feeder-1 2"] else []
 
