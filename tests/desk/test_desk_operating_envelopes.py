@@ -230,7 +230,7 @@ LATER = spans(0, HALF_NS)[0]
         (made([], [], intervals=()), "intervals", "none", "one interval or more"),
         (made([[]] * 2, [[]] * 2, []), "customers", "none", "one customer or more"),
         (msgspec.structs.replace(OTHER, version=0), "version", "0", "1 to"),
-        (msgspec.structs.replace(OTHER, feeder=" "), "feeder", " ", "1 to 128 characters"),
+        (msgspec.structs.replace(OTHER, feeder=" "), "feeder", " ", "a letter or digit first"),
         (msgspec.structs.replace(OTHER, made_at="yesterday"), "made_at", "yesterday", "ISO 8601"),
     ],
 )  # fmt: skip

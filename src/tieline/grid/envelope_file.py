@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
 from tieline.grid.operating import OperatingEnvelopes
+from tieline.ids import NAME, is_name
 from tieline.resource.claim import Refusal
 from tieline.times import FOREVER_NS, iso, parse_iso
 
@@ -123,9 +124,11 @@ def envelope_columns(made: EnvelopeSet) -> EnvelopeColumns | Refusal:
 
 
 def _words_wrong(made: EnvelopeSet) -> Refusal | None:
-    for field, text, most in (("feeder", made.feeder, MOST_NAME), ("method", made.method, MOST_METHOD)):
-        if not 0 < len(text.strip()) <= most or not text.isprintable():
-            return Refusal("a set of envelopes says of what and how", field, text[:80], f"1 to {most} characters")
+    if not is_name(made.feeder):
+        return Refusal("a set of envelopes is of a feeder", "feeder", made.feeder[:80], NAME)
+    if not 0 < len(made.method.strip()) <= MOST_METHOD or not made.method.isprintable():
+        limit = f"1 to {MOST_METHOD} printable characters"
+        return Refusal("a set of envelopes says how it was made", "method", made.method[:80], limit)
     if not 1 <= made.version <= MOST_VERSION:
         return Refusal("not a version", "version", str(made.version), f"1 to {MOST_VERSION}")
     if not made.customers:
