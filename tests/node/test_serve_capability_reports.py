@@ -83,7 +83,7 @@ async def seen_by_ven(place: Works) -> dict[str, int]:
         http.headers["authorization"] = f"Bearer {token}"
         counts = {}
         for kind in ("programs", "events", "reports"):
-            found = []
+            found = list[Any]()
             for query in ({}, {"targets": "tieline-capability"}):
                 answer = await http.get(f"/{kind}", params=query)
                 found += answer.json() if answer.status_code == 200 else []

@@ -37,7 +37,7 @@ class CapabilityReports:
         book = self._vtn.book
         program = book.named("programs", PROGRAM)
         if program is None:
-            said = {"programName": PROGRAM, "targets": [TARGET]}
+            said: Thing = {"programName": PROGRAM, "targets": [TARGET]}
             program = await self._vtn.publish("programs", msgspec.json.encode(said))
         event = next((each for each in book.below("events", program["id"]) if each.get("eventName") == EVENT), None)
         if event is None:
