@@ -17,6 +17,7 @@ from tieline.desk.asks import decide_opt_ins
 from tieline.desk.cycle import Cycle
 from tieline.desk.envelope_facts import EnvelopesTaken
 from tieline.desk.operating import (
+    AT_ONCE,
     decide_place,
     decide_take,
     decide_withdraw_envelopes,
@@ -80,7 +81,8 @@ class Scene:
 
     async def at(self, after_ns: int) -> None:
         now_ns = self.stage.clock.ns = START_NS + after_ns
-        await self.stage.desk.commit(decide_place(self.state, WHO, now_ns))
+        while entries := decide_place(self.state, WHO, now_ns):
+            await self.stage.desk.commit(entries)
         await self.cycle.beat(now_ns)
 
     def limits_w(self) -> list[tuple[float, float]]:
@@ -277,6 +279,24 @@ def test_a_site_of_several_devices_is_held_together_and_only_who_is_alone_knows_
     assert 900.0 < high_w[2] <= 1_000.0
     ((row, (told,)),) = foretold(stage.state, START_NS).items()
     assert (row, told.steps) == (2, ((START_NS, START_NS + HALF_NS, -3e3, 1e3),))
+
+
+def test_a_set_of_more_customers_than_are_placed_at_once_is_in_force_as_a_whole_with_the_next_beat() -> None:
+    count = 2 * AT_ONCE + 7
+    scene, names = Scene(Stage1(fleet_of([Kind.BATTERY] * count))), [f"r{n}" for n in range(count)]
+    high_w = np.linspace(100.0, 4_000.0, count).round().tolist()
+
+    async def play() -> list[int]:
+        seen = []
+        await scene.take(made([[-1e3] * count], [high_w], names, spans(0, HALF_NS)))
+        seen.append(views_of(scene.state, START_NS)[0].in_force)
+        await scene.at(0)
+        seen.append(views_of(scene.state, START_NS)[0].in_force)
+        return seen
+
+    assert asyncio.run(play()) == [AT_ONCE, count]
+    assert [high for _, high in scene.limits_w()] == high_w
+    assert scene.state.digest() == scene.stage.replayed(Ledger(scene.stage.ledger.capacities)).digest()
 
 
 def test_the_limit_says_which_feeder_method_version_and_interval_it_comes_of() -> None:

@@ -34,6 +34,8 @@ from tieline.times import FOREVER_NS, SECOND_NS, iso
 
 SOURCE = "envelope:"
 PROGRAM = "operating envelope"
+AT_ONCE = 100
+"""So many limits are placed before others have their turn: to share one out behind a site takes milliseconds."""
 MOST_NS = LEASE_CAP_NS[Level.ENVELOPE] or FOREVER_NS
 
 
@@ -114,11 +116,16 @@ def decide_withdraw_envelopes(state: DeskState, feeder: str, by: str, now_ns: in
 
 
 def decide_place(state: DeskState, principal: Principal, now_ns: int) -> list[Entry]:
-    """Return the facts that put the intervals in force which run now, of all sets; none where they are already."""
+    """Return the facts that put the intervals in force which run now, of all sets; none where they are already.
+
+    So many as can be placed at once; who asks again, once these are applied, has the next.
+    """
     entries = list[Entry]()
     for known in state.envelopes.values():
         if not known.withdrawn_by:
             entries += _placing(state, known, principal, now_ns)
+        if entries:
+            break
     return entries
 
 
@@ -258,6 +265,7 @@ def _placing(state: DeskState, known: Published, principal: Principal, now_ns: i
     yield from _ended(state, known, () if step is None else known.fact.resources, newer, known.record, now_ns)
     if step is None:
         return
+    placed = 0
     for at, resource in enumerate(known.fact.resources):
         live = state.asks.get((SOURCE + known.fact.feeder, PROGRAM, resource, Quantity.P.value))
         if live is not None and live.ask.frame == known.record and live.ask.start_ns == step.start_ns:
@@ -266,6 +274,9 @@ def _placing(state: DeskState, known: Published, principal: Principal, now_ns: i
         entries, _ = decide_ask(state, ask, principal, now_ns)  # a refusal is recorded, too, once
         for each in entries:
             yield structs.replace(each, caused_by=(known.record, *each.caused_by))
+        placed += bool(entries)
+        if placed == AT_ONCE:
+            return
 
 
 def _ask(state: DeskState, fact: EnvelopesTaken, record: str, at: int, resource: str, step: _Step) -> Ask:

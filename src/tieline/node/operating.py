@@ -63,7 +63,8 @@ class OperatingEnvelopes:
         return operating.touched(self._node.state, made)
 
     async def _place(self, now_ns: int) -> None:
-        await self._node.desk.commit(operating.decide_place(self._node.state, WHO, now_ns))
+        while entries := operating.decide_place(self._node.state, WHO, now_ns):
+            await self._node.desk.commit(entries)
 
     async def _foretell(self) -> None:
         """Tell links what is to come, where that is not what they were told; a start tells it anew."""
