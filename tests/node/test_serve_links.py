@@ -227,6 +227,10 @@ WRONG = [
     (("heater-1 = {", "battery-1 = {"), "'battery-1' is bound at $.links.modbus[0].devices already"),
     (('zone = "America/Chicago"\npools', 'zone = "Mars"\npools'), "zone 'Mars' at $.links.iso[0].zone"),
     (('profile = "water_heater"', 'profile = "teapot"'), "teapot"),
+    (
+        ('resources = ["hybrid-1"]', 'resources = ["hybrid-1"]\ncapability_of = ["pool-9"]'),
+        "$.links.openadr[0].capability_of: 'pool-9'",
+    ),
 ]
 
 

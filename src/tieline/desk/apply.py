@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, refused
+from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, published, refused
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted, number
@@ -27,8 +27,7 @@ from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, SECOND_NS
 
-WATCHDOG = "watchdog"
-MOST_ENDED = 4_096
+WATCHDOG, MOST_ENDED = "watchdog", 4_096
 HEARD = among((Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE), len(Stage))
 MAY_FOLLOW = np.array([[follows(after, before) for after in Stage] for before in Stage])
 """Whether a report of a stage (second index) can be true of a command that is at another (first index)."""
@@ -396,5 +395,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
+    **published.CHANGES,
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

@@ -47,7 +47,7 @@ def decide_ask(
     record_id = derive("ask", *key_of(ask), ask.version, ask.frame)
     if record_id in state.answers:
         return [], state.answers[record_id]
-    refusal = _refusal(state, ask, principal, now_ns)
+    refusal = refusal_of(state, ask, principal, now_ns)
     if refusal is not None:
         return [Entry(record_id, AskRefused(_recordable(ask), refusal), ask.resource)], refusal
     batch = derive("claims", *key_of(ask), ask.version)
@@ -96,7 +96,8 @@ def _recordable(ask: Ask) -> Ask:
     )  # fmt: skip
 
 
-def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: int) -> Refusal | None:
+def refusal_of(state: DeskState, ask: Ask, principal: Principal | None, now_ns: int) -> Refusal | None:
+    """Return why an ask can't be granted now, or None where it can; nothing is recorded."""
     if not state.fleet.holds(ask.resource):
         return Refusal("no such resource", "resource", ask.resource, "a resource of the registry")
     rows = leaves(state, ask.resource)

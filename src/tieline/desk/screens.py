@@ -23,11 +23,13 @@ from tieline.desk.desk_views import (
     WhyView,
 )
 from tieline.desk.event_views import EventProgram, EventView
+from tieline.desk.operating import EnvelopesView
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.resource_views import OwnerMoney, ResourceView
 from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal
 from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, Series, Shell, SuppressedAlarm
+from tieline.grid.envelope_file import EnvelopeSet
 from tieline.resource.claim import Refusal
 
 KEY, ONCE = "Idempotency-Key", "idempotency"
@@ -242,6 +244,10 @@ class Reader(Protocol):
         """Return what a device's owner has earned, the newest statement first."""
         ...
 
+    def envelopes(self) -> list[EnvelopesView]:
+        """Return the newest operating envelopes of each feeder."""
+        ...
+
     def search(self, text: str, count: int) -> list[Found]:
         """Return what matches a text."""
         ...
@@ -280,6 +286,18 @@ class Operator(Protocol):
 
     async def release(self, resource: str, by: str) -> bool | Refusal:
         """Take the operator's limit back, and return whether there was one."""
+        ...
+
+    async def take_envelopes(self, made: EnvelopeSet, by: str) -> EnvelopesView | Refusal:
+        """Take a feeder's operating envelopes, all or nothing."""
+        ...
+
+    async def withdraw_envelopes(self, feeder: str, by: str) -> bool:
+        """Take a feeder's operating envelopes back, and return whether there were any."""
+        ...
+
+    def envelopes_touch(self, made: EnvelopeSet) -> int:
+        """Return how many devices a set of operating envelopes is about."""
         ...
 
     async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:

@@ -25,6 +25,7 @@ from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
+from tieline.desk.published import Published
 from tieline.desk.refused import Refused, Unread
 from tieline.desk.stray_columns import Strays
 from tieline.desk.sun import Suns
@@ -257,6 +258,7 @@ class DeskState:
     versions: dict[AskKey, int] = field(default_factory=dict)
     outs: dict[AskKey, NDArray[np.int32]] = field(default_factory=dict)  # rows of each opt-out that stands
     events: dict[str, ProgramEvent] = field(default_factory=dict)
+    envelopes: dict[str, Published] = field(default_factory=dict)  # operating envelopes, by feeder
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_called: dict[str, ClaimBatch] = field(default_factory=dict)  # what each that runs placed last
     event_tracked: dict[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -371,8 +373,8 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        decided = "offers unawarded awards instructions batches refused disputed unread changed versions events"
-        decided += " authority schedules award_plans declared market_ns consents"
+        decided = "offers unawarded awards instructions batches refused disputed unread changed versions"
+        decided += " events authority schedules award_plans declared market_ns consents envelopes"
         for name in (*decided.split(), "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):

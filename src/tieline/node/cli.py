@@ -231,6 +231,7 @@ from tieline.node import verbs_backtest as _verbs_backtest  # noqa: E402, F401
 from tieline.node import verbs_capability as _verbs_capability  # noqa: E402, F401
 from tieline.node import verbs_consent as _verbs_consent  # noqa: E402, F401
 from tieline.node import verbs_contract as _verbs_contract  # noqa: E402, F401
+from tieline.node import verbs_envelopes as _verbs_envelopes  # noqa: E402, F401
 from tieline.node import verbs_forecast as _verbs_forecast  # noqa: E402, F401
 from tieline.node import verbs_green_button as _verbs_green_button  # noqa: E402, F401
 from tieline.node import verbs_ledger as _verbs_ledger  # noqa: E402, F401

@@ -127,7 +127,8 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     are the origins that webhooks may be sent to, as `https://ven.example:8443/`; none: no webhooks.
     `private_states` are operating states that its clients may report beside those of the standard; `private_informing`
     are payload types beside the standard's by which events of its clients may inform the VENs of `resources`: no device
-    acts on them.
+    acts on them. `capability_of` are devices, pools and feeders of which it tells what they can be called for, as
+    reports that a client with the scope `read_all` may read.
     """
 
     clients: tuple[OpenAdrClient, ...]
@@ -139,6 +140,7 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     callbacks: tuple[str, ...] = ()
     private_states: tuple[str, ...] = ()
     private_informing: tuple[str, ...] = ()
+    capability_of: tuple[str, ...] = ()
     tls: TlsSettings | None = None
 
 
@@ -301,6 +303,8 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
             if len(spoken_for) != 1:
                 path = f"$.links.openadr[{at}].clients"
                 raise ConfigError(f"{path}: {len(spoken_for)} speak for {name!r}: give one with `resource = {name!r}`")
+        for name in vtn.capability_of:
+            check_known(fleet, name, f"$.links.openadr[{at}].capability_of")
         for name in vtn.switched:
             if name not in vtn.resources:
                 path = f"$.links.openadr[{at}].switched"

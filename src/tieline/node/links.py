@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.device.mqtt.setpoints import KeptSetpoints
 from tieline.links.endpoint.openadr.access import Client, Tokens
 from tieline.links.endpoint.openadr.book import Book
+from tieline.links.endpoint.openadr.capability import CapabilityReports
 from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.endpoint.openadr.listen import serve_vtn
 from tieline.links.endpoint.openadr.vtn import Vtn
@@ -29,6 +31,7 @@ from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoWeb
 from tieline.links.grid.oasis_web import PriceInlet
 from tieline.node.broker_id import client_id_of
+from tieline.node.capability_told import tell_capability
 from tieline.node.left_out import LeftOut
 from tieline.node.link_settings import (
     Dnp3Settings,
@@ -199,6 +202,12 @@ async def _raise_openadr(
     made = serve_vtn(vtn.app, settings.host, settings.port, files, pinned)
     server = await listening(made, f"$.links.openadr {settings.name}", settings.host, settings.port)
     rows = {row: end_point.ven for row, end_point in end_points.end_points.items()}
+    if settings.capability_of:
+        reports = CapabilityReports(vtn, node.clock)
+        await reports.start()
+        supervisor.keep(
+            f"capability over {settings.name}", partial(tell_capability, node, reports, settings.capability_of)
+        )
     link.rated_w = node.state.fleet.rated_w_of
     node.desk.bind(link, "openadr", rows)
     VenOwners(node, link)

@@ -19,6 +19,7 @@ from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, keyed, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode
+from tieline.desk.operating import EnvelopesView
 from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import NEXT, EventState
@@ -27,8 +28,10 @@ from tieline.desk.unmet import barred_says, breaks_says
 from tieline.errors import LinkDown
 from tieline.fleet.columns import Fleet
 from tieline.flow.begun import act, hastens
+from tieline.grid.envelope_file import EnvelopeSet
 from tieline.ids import derive
 from tieline.node.event_programs import known_programs, refusal_of_program, refusal_of_wish
+from tieline.node.operating import OperatingEnvelopes
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
@@ -49,6 +52,7 @@ class NodeOperator:
         self._acts = 0
         self._tallies = EventTallies()
         self._opting = asyncio.Lock()
+        self._envelopes = OperatingEnvelopes(node)
         node.after_beat.append(self._events_by_clock)
         node.next_due.append(self._next_event_ns)
 
@@ -193,6 +197,18 @@ class NodeOperator:
             f"({was.because}), which does not come back: people at the desk are one asker, and their newest limit holds"
         )
         return msgspec.structs.replace(granted, replaces=words)
+
+    async def take_envelopes(self, made: EnvelopeSet, by: str) -> EnvelopesView | Refusal:
+        """Take a feeder's operating envelopes, all or nothing."""
+        return await self._envelopes.take(made, by)
+
+    async def withdraw_envelopes(self, feeder: str, by: str) -> bool:
+        """Take a feeder's operating envelopes back, and return whether there were any."""
+        return await self._envelopes.withdraw(feeder, by)
+
+    def envelopes_touch(self, made: EnvelopeSet) -> int:
+        """Return how many devices a set of operating envelopes is about."""
+        return self._envelopes.touched(made)
 
     def _version(self, source: str, program: str, resource: str, quantity: Quantity) -> int:
         """Return a version above the last one of the same wish (R4), even where the clock was set back since."""

@@ -122,6 +122,13 @@ def _says_rarer(fact: f.Fact | None) -> str:
     match fact:
         case f.SettlementRefused():
             return f"not settled: {fact.refusal}"
+        case f.EnvelopesTaken():
+            return (
+                f"operating envelopes of {fact.feeder} taken from {fact.by}: version {fact.version}, {fact.method}, "
+                f"{len(fact.customers)} customers"
+            )
+        case f.EnvelopesWithdrawn():
+            return f"operating envelopes of {fact.feeder}, version {fact.version}, taken back by {fact.by}"
         case f.AlarmChanged():
             return f"alarm {fact.state} by {fact.by}"
         case f.AuthorityChanged():

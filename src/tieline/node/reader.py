@@ -32,6 +32,7 @@ from tieline.desk.events import preview, view_of
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.modes import mode_of
 from tieline.desk.obligation import owed
+from tieline.desk.operating import EnvelopesView, views_of
 from tieline.desk.ports import LinkHealth
 from tieline.desk.reach import available_of
 from tieline.desk.resource_views import OwnerMoney, ResourceView
@@ -96,10 +97,8 @@ class NodeReader:
         self.journal = journal or node.journal
         self._order = read_fleet.order_of(node.state.fleet)
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
-        self._book, self._tracked = (
-            read_alarms.AlarmBook(),
-            read_market.Tracked(self.journal, lambda: node.journal.last_seq),
-        )
+        self._book = read_alarms.AlarmBook()
+        self._tracked = read_market.Tracked(self.journal, lambda: node.journal.last_seq)
         self._kept, self._commitments = Kept(), Commitments(self._tracked)
         self._grid: Mapping[str, GridReading] = {}
         self._exposure = Exposure()
@@ -199,8 +198,7 @@ class NodeReader:
 
     def _overview(self) -> v.Overview:
         node, now_ns, name = self.node, self.node.clock.now_ns(), self._pool()
-        state, cells = node.state, self._cells()
-        pool = node.cycle.pools.get(name)
+        state, cells, pool = node.state, self._cells(), node.cycle.pools.get(name)
         asked_w, gave_w, price = self._delivery(now_ns)
         debt, counts = owed(state, name, now_ns) if name else None, np.bincount(cells, minlength=7)
         fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
@@ -230,19 +228,17 @@ class NodeReader:
 
     def fleet(self) -> v.FleetGrid:
         """Return the cells of the whole fleet."""
-        node = self.node
-        view = self._once(
-            "fleet", lambda: read_fleet.grid_of(node.state, self._order, self._cells(), node.clock.now_ns())
-        )
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        view = self._once("fleet", lambda: read_fleet.grid_of(state, self._order, self._cells(), now_ns))
         assert isinstance(view, v.FleetGrid)
         return view
 
     def members(self, group: str, at: int, count: int, order: str = "worst") -> list[v.Member]:
         """Return devices [at, at + count) of a group, gravest first or in `grid` order. Raises KeyError for none."""
-        fleet, cells = self.node.state.fleet, self._cells()
-        rows = read_fleet.rows_of(fleet, self._order, group)
-        rows = rows if order == "grid" else read_fleet.worst_first(fleet, rows, cells)
-        return read_fleet.members_of(self.node.state, rows[at : at + count], cells, self.node.clock.now_ns())
+        state, cells = self.node.state, self._cells()
+        rows = read_fleet.rows_of(state.fleet, self._order, group)
+        rows = rows if order == "grid" else read_fleet.worst_first(state.fleet, rows, cells)
+        return read_fleet.members_of(state, rows[at : at + count], cells, self.node.clock.now_ns())
 
     def resource(self, resource: str) -> ResourceView:
         """Return one resource in both views. Raises KeyError where there is none."""
@@ -342,8 +338,8 @@ class NodeReader:
 
     def contracts(self, resource: str, devices: frozenset[str] | None, at: int, count: int) -> list[ContractView]:
         """Return contracts of a device or group (empty: all), only on some devices (None: on any)."""
-        state, now_ns = self.node.state, self.node.clock.now_ns()
-        return read_contracts.contract_views(state, now_ns, resource, devices)[at : at + count]
+        found = read_contracts.contract_views(self.node.state, self.node.clock.now_ns(), resource, devices)
+        return found[at : at + count]
 
     def is_under(self, contract: str, devices: frozenset[str]) -> bool:
         """Return whether all devices of a contract are among some."""
@@ -367,6 +363,10 @@ class NodeReader:
     def messages(self, protocol: str, count: int) -> list[MessageView]:
         """Return the newest messages that carried decisions, newest first."""
         return read_monitor.messages(self.journal, self.node.journal.last_seq, protocol, count)
+
+    def envelopes(self) -> list[EnvelopesView]:
+        """Return the newest operating envelopes of each feeder."""
+        return views_of(self.node.state, self.node.clock.now_ns())
 
     def search(self, text: str, count: int) -> list[Found]:
         """Return screens, groups, events and devices whose name holds a text."""

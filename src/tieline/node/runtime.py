@@ -132,6 +132,7 @@ class Node:
         self.snapshot: Snapshot | None = None
         self._groups: Groups | None = None
         self.before_beat: list[Callable[[], None]] = []
+        self.first_in_beat: list[Callable[[int], Awaitable[None]]] = []  # before what is over is let go
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self.next_due: list[Callable[[int], int]] = []
         """Asked after each beat for the next instant after a given one that wants a beat, before the minute's mark."""
@@ -364,6 +365,8 @@ class Node:
         for prepare in self.before_beat:
             prepare()
         now_ns, began_s = self.clock.now_ns(), asyncio.get_running_loop().time()
+        for place in self.first_in_beat:
+            await place(now_ns)
         await self.cycle.beat(now_ns)
         entries, batch = decide_reverts(self.state, now_ns)
         await self.desk.commit(entries + decide_contradicted(self.state, now_ns) + decide_given_up(self.state, now_ns))

@@ -16,10 +16,12 @@ from typing import Any
 
 import msgspec
 
+from tieline.desk.operating import Foretold
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.book import DESK, Conflict, Missing
 from tieline.links.endpoint.openadr.end_point import EndPoint, Live
+from tieline.links.endpoint.openadr.foretelling import changes, event_of, is_foretold
 from tieline.links.endpoint.openadr.payloads import stamp_of, told, without
 from tieline.links.endpoint.openadr.settings import OpenAdrSettings, check
 from tieline.links.endpoint.openadr.units import report_words
@@ -35,6 +37,7 @@ from tieline.wire.openadr3.times import ends_ns
 PROGRAM = "tieline-dispatch"
 TELEMETRY = "telemetry"
 ASKED = ("DEMAND", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE", "OPERATING_STATE")
+MOST_PRIORITY = 2**31 - 1
 MOST_WITHDRAWN = 100_000
 """Events whose messages may still wait for a callback; a message is given up within minutes, so older ones don't."""
 Thing = dict[str, Any]
@@ -165,12 +168,30 @@ class OpenAdrLink:
                 return
             end_point.published(live, made["id"])
             for event in before:
-                if self._vtn.book.made_by.get(event["id"]) == DESK:
+                if self._vtn.book.made_by.get(event["id"]) == DESK and not is_foretold(event):
                     await self._withdraw(event["id"])
         # Its time ran out, or it was killed, while it was being kept. One that is done by then stands: a quick VEN
         # shows its power before the event before is gone.
         if live.stage in (Stage.EXPIRED, Stage.CANCELLED):
             await self._withdraw(made["id"])
+
+    async def foretell(self, envelopes: Mapping[int, tuple[Foretold, ...]]) -> None:
+        """Let VENs know these envelopes and no others, by row, beside what commands tell them.
+
+        Raises:
+            LinkDown: The journal is away; what was not told is told the next time.
+        """
+        for row, end_point in self.end_points.items():
+            async with self._turn[row]:
+                known = self._vtn.book.targeted("events", end_point.name.ven)
+                fresh, over = changes(
+                    known, envelopes.get(row, ()), lambda event: self._vtn.book.made_by.get(event) == DESK
+                )
+                for one in fresh:  # the new one first: both bound for a moment, and there is none without
+                    weaker = min(self.settings.priority + 1, MOST_PRIORITY)  # a command stands before it
+                    await self._publish("events", event_of(one, self._program, end_point.name.ven, weaker))
+                for event in over:
+                    await self._withdraw(event)
 
     def withdraw(self, event: str) -> None:
         """Delete an event; no VEN reads it from now on, also while it is on its way out of the journal."""

@@ -124,6 +124,12 @@ class Vtn:
         self._tell(kind, "CREATE", thing)
         return thing
 
+    def report(self, body: bytes) -> Thing:
+        """Keep the newest report of its name for the business logic, in memory. Raises ObjectError where it is none."""
+        thing = self.book.keep_report(read_object("reports", body), DESK)
+        self._tell("reports", "CREATE", thing)
+        return thing
+
     async def replace(self, kind: str, thing_id: str, body: bytes) -> Thing:
         """Replace an object for the business logic, and tell subscribers."""
         thing = await self.book.put(kind, thing_id, read_object(kind, body))
