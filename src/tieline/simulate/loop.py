@@ -200,7 +200,7 @@ class VirtualClock:
 
     def now_ns(self) -> int:
         """Return UTC now in nanoseconds, cut to the microsecond so that rounding can't tell two runs apart."""
-        now_s = self._loop.now_s
+        now_s = self._loop.time()
         if now_s != self._at_s:  # between two timers it is asked many times
             self._at_s, self._at_ns = now_s, self._start_ns + round(now_s * 1_000_000) * US_NS
         return self._at_ns
