@@ -271,9 +271,10 @@ def decide_beside_calls(state: DeskState, now_ns: int) -> list[Entry]:
 
 
 def _counts_loads(state: DeskState, live: LiveAsk) -> bool:
-    """Whether what loads draw may make room for what others give beneath a limit's upper end."""
-    is_counted = rule_of(state, live.ask.resource) == COUNTED
-    return math.isfinite(live.ask.high) and (is_counted or math.isfinite(live.ask.low))
+    """Whether what loads draw may make room for what others give beneath a limit's upper end: not if it binds none."""
+    ask, is_counted = live.ask, rule_of(state, live.ask.resource) == COUNTED
+    binds = ask.high < float(state.fleet.max_inject_w[state.fleet.leaves(ask.resource)].sum())
+    return math.isfinite(ask.high) and binds and (is_counted or math.isfinite(ask.low))
 
 
 def _regulated(
