@@ -63,6 +63,30 @@ def test_caps_on_both_ends_are_never_crossed_and_add_up_to_no_more_than_they_did
         assert (made_low == low).all() and (made_high == high).all()
 
 
+KIND = st.sampled_from([Kind.BATTERY, Kind.PV, Kind.EV_CHARGER, Kind.THERMOSTAT, Kind.INTERRUPTIBLE_LOAD])
+
+
+@given(
+    st.lists(st.tuples(KIND, st.integers(-50, 50), st.integers(-50, 0), st.booleans()), min_size=1, max_size=10),
+    st.integers(0, 500), st.integers(0, 50), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_above_an_end_that_binds_none_it_counts_for_nothing_what_loads_are_told_to_draw(
+    drawn: list, low: int, more: int, is_site: bool, is_counted: bool
+) -> None:
+    kinds, does, told, is_load_counted = zip(*drawn, strict=True)
+    stage = Stage1(fleet_of(list(kinds)))
+    fleet, now_ns, rows = stage.state.fleet, stage.clock.ns, np.arange(len(kinds), dtype=np.int32)
+    fleet.power_w[:] = np.clip(100.0 * np.array(does), -fleet.max_absorb_w, fleet.max_inject_w)
+    stage.state.base_w[:], fleet.quality[:], fleet.taken_at_ns[:] = fleet.power_w, 0, now_ns
+    ends = -100.0 * low, float(fleet.max_inject_w.sum()) + 100.0 * more
+    counted = np.array(is_load_counted) if is_counted else None
+    now, then = (
+        groups.caps(stage.state, rows, *ends, now_ns, is_site, None, stops_w, counted)
+        for stops_w in (None, 100.0 * np.array(told))
+    )
+    assert [each.tolist() for each in now] == [each.tolist() for each in then]
+
+
 def test_a_limit_on_both_ends_of_a_feeder_that_gives_too_much_holds_at_its_first_command() -> None:
     """Eight of ten batteries give 5 kW; the idle two may not draw yet, as what the eight may draw is still leased."""
 

@@ -143,3 +143,32 @@ def test_power_that_nobody_knows_counts_at_nothing_and_any_other_at_what_it_is(t
         found_w = fleet.power_or_0_w(rows)
         assert found_w.tobytes() == np.nan_to_num(fleet.known_power_w(rows)).tobytes()
         assert not np.shares_memory(found_w, fleet.power_w)
+
+
+IS_LOCAL = st.tuples(st.integers(0, 3), st.sampled_from(["is_local", "power_w"]), st.sampled_from([0.0, 0.5, 1.0]))
+
+
+@given(
+    st.lists(st.tuples(IS_LOCAL, st.booleans()), min_size=1, max_size=8),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+)
+def test_a_handful_tells_of_a_hand_at_a_device_as_a_table_does(
+    drawn: list[tuple[tuple[int, str, float], bool]], was: list[bool]
+) -> None:
+    state, told = a_state(), batch([(*one, 5) for one, _ in drawn])
+    state.claims.is_local[:] = was
+    flags = np.where([is_wrong for _, is_wrong in drawn], int(Quality.OUT_OF_RANGE), 0).astype(np.uint32)
+    told, found = replace(told, quality=flags), []
+    for few in (16, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(base, "FEW", few)
+            found.append(base.tells_of_a_hand(state, told))
+    assert found[0] is found[1]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=5), st.booleans())
+def test_the_first_mask_that_is_true_decides(drawn: list[list[bool]], are_whole: bool) -> None:
+    masks, numbers = [np.array(mask) for mask in drawn], range(1, len(drawn) + 1)
+    values = list(numbers) if are_whole else [np.arange(3) + 0.5 * number for number in numbers]
+    found, expected = columns.first_true(masks, values, 0), np.select(masks, values, 0)
+    assert found.dtype == expected.dtype and found.tolist() == expected.tolist()

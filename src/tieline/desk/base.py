@@ -42,13 +42,24 @@ that charge at one moment of an afternoon 0.48 of the power is left an hour late
 
 def tells_of_a_hand(state: DeskState, readings: Readings) -> bool:
     """Return whether a device says that somebody else has it by now (LOCAL), or no more, other than as settled by."""
-    if len(readings.points) <= FEW and _IS_LOCAL not in readings.points.tolist():
-        return False
+    if len(readings.points) <= FEW:
+        points = readings.points.tolist()
+        return _IS_LOCAL in points and _few_tell_of_a_hand(state, readings, points)
     at = np.flatnonzero(readings.points == _IS_LOCAL)
     at = at[(readings.quality[at] & OUT_OF_RANGE) == 0]
     if not len(at):
         return False
     return bool(np.count_nonzero((readings.values[at] > 0.5) != state.claims.is_local[readings.rows[at]]))
+
+
+def _few_tell_of_a_hand(state: DeskState, readings: Readings, points: list[int]) -> bool:
+    rows, values, flags = readings.rows.tolist(), readings.values.tolist(), readings.quality.tolist()
+    is_local = state.claims.is_local
+    return any(
+        (values[at] > 0.5) != is_local[rows[at]]
+        for at, point in enumerate(points)
+        if point == _IS_LOCAL and not flags[at] & OUT_OF_RANGE
+    )
 
 
 def learn(state: DeskState, readings: Readings, now_ns: int) -> None:

@@ -18,6 +18,7 @@ from tieline.desk.disobedience import NOISE_W
 from tieline.desk.least_draw import least_draw_w
 from tieline.desk.state import DeskState
 from tieline.desk.wants import TRIED_NS, TRY_NS, TURN_NS, TURNS_FRAC, first_part
+from tieline.fleet.columns import first_true
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]
@@ -65,11 +66,11 @@ def charging_of(state: DeskState, rows: Rows, draw_w: Floats, wants_w: Floats, m
     on_w, ran_w = float(size_w[on].sum()), float(size_w[ran].sum())
     due = first_part(has_waited, since_ns, at.astype(np.float64), size_w, min(TURNS_FRAC * on_w, ran_w - 1.0))
     passes = ~held_off & ~draws & ~begins
-    rank = np.select([~wants, due, passes & alive, ran, on | begins], [5, 1, 4, 2, 0], 3)
+    rank = first_true((~wants, due, passes & alive, ran, on | begins), (5, 1, 4, 2, 0), 3)
     # Who is known to want nothing has its turn by the clock; the others by who began last, or waits longest.
     count = max(len(at), 1)
     by_clock = (np.arange(len(at)) - now_ns // TRY_NS) % count
-    later = np.select([rank == 5, ran], [by_clock, -began_ns], since_ns)
+    later = first_true((rank == 5, ran), (by_clock, -began_ns), since_ns)
     order: Ints = at[np.lexsort((at, later, rank))]
     return Charging(least_w, order)
 

@@ -55,6 +55,7 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 Held = tuple[Layer, LiveAsk, Rows]
 """A limit in force, in its layer, and whom it holds."""
 NESTED_PASSES = 40
@@ -141,35 +142,20 @@ def caps(
         inject_w = np.where(holds_up, np.maximum(top_w, 1.0), inject_w)
         absorb_w = np.where(holds_down, np.maximum(depth_w, 1.0), absorb_w)
         top_w, depth_w = np.where(holds_up, top_w, 0.0), np.where(holds_down, depth_w, 0.0)
-    worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
-    gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
+    gives_w, draws_w = now_w, -now_w
+    if blind.any():
+        worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
+        gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
     most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in seen.unheard_w)
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
-    is_call = stops_w is not None
-    stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
-    gives_w = np.maximum(gives_w, stops_w)
     drawn = np.zeros(len(rows), np.bool_) if drawn is None or is_site else drawn & loads
-    makes_w = np.where(drawn, SURE_FRAC * np.minimum(gives_w, 0.0), np.maximum(gives_w, 0.0))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
-    # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
-    holds = ~(lost | ignores) & (inject_w > 0)
-    told_gives_w = np.where(blind & holds, now_w, gives_w)
-    # The other end may need what one gives that is told to: nobody is lifted at his cost then.
-    told_w, held = as_told(state, rows, told_gives_w, inject_w, holds, now_ns, lifts=not limits_low)
-    if limits_low and limits_high:
-        told_w = drawn_less(told_w, holds, low_w - float(told_w.sum()))
-    own_by_w, called = np.minimum(own_w(state, rows, now_ns), top_w), holds & called_up(state, rows, now_ns)
-    if limits_low and float(now_w.sum()) < 0.5 * (low_w + high_w):
-        called = np.zeros(len(rows), np.bool_)  # near its other end the group needs what they give
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
     # Who can't be reached counts at what he may draw, and not once more by what his meter said last.
     heard = ~(lost | ignores_low)
     beyond = beyond_w(state, rows[heard], draws_w[heard], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum()) - float(alone_w[ignores].sum())
-
-    told_high_w = np.minimum(state.commands.high_w[rows], inject_w)
-    kept_high_w = kept_w(told_high_w, -absorb_w, high_w, ~lost & (inject_w > 0))
 
     told_low = low
 
@@ -187,6 +173,21 @@ def caps(
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads & heard], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
+        goes_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
+        gives_w = np.maximum(gives_w, goes_w)
+        makes_w = np.where(drawn, SURE_FRAC * np.minimum(gives_w, 0.0), np.maximum(gives_w, 0.0))
+        # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
+        holds = ~(lost | ignores) & (inject_w > 0)
+        told_gives_w = np.where(blind & holds, now_w, gives_w)
+        # The other end may need what one gives that is told to: nobody is lifted at his cost then.
+        told_w, held = as_told(state, rows, told_gives_w, inject_w, holds, now_ns, lifts=not limits_low)
+        if limits_low:
+            told_w = drawn_less(told_w, holds, low_w - float(told_w.sum()))
+        own_by_w, called = np.minimum(own_w(state, rows, now_ns), top_w), holds & called_up(state, rows, now_ns)
+        if limits_low and float(now_w.sum()) < 0.5 * (low_w + high_w):
+            called = np.zeros(len(rows), np.bool_)  # near its other end the group needs what they give
+        told_high_w = np.minimum(state.commands.high_w[rows], inject_w)
+        kept_high_w = kept_w(told_high_w, -absorb_w, high_w, ~lost & (inject_w > 0))
         if within is not None:
             does_w = gives_w if is_site else np.where(loads, makes_w, gives_w)
             least_down_w = kept_on(holds & ~blind, does_w, within.wants_w, least_down_w, high_w)
@@ -218,7 +219,7 @@ def caps(
         low = np.where(ignores_low, np.maximum(kept_low_w, -np.maximum(draws_w, 0.0)), low)
     if limits_low and limits_high:
         gone_w = float(np.nansum(alone_w)) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
-        called_w, told_low = np.where(loads & heard & is_call, stops_w, -math.inf), low
+        called_w, told_low = np.where(loads & heard & (stops_w is not None), goes_w, -math.inf), low
         steps = not is_site and within is None
         if steps and drawn.any():  # who is not told to go yet makes room still
             moving = moving_of(state, rows, ~(lost | away), low, called_w)
@@ -229,7 +230,7 @@ def caps(
             # Nobody gives less before the loads draw less: till then the group would stand further beyond this end. Of
             # those that stay what is on or off counts wholly or not at all.
             goes = state.is_switched[rows] & (-low < absorb_w)
-            stays_w = float(np.where(goes, 0.0, np.minimum.reduce([draws_w, -low, -stops_w]))[loads].sum())
+            stays_w = float(np.where(goes, 0.0, np.minimum.reduce([draws_w, -low, -goes_w]))[loads].sum())
             needed_w = lowest_w + float(draws_w[loads & heard].sum())
             goes_on_w = min(float(gives_w[holds].sum()), needed_w, high_w - gone_w + stays_w)
             high = highs(max(needs_w, goes_on_w))
@@ -269,9 +270,10 @@ def decide_beside_calls(state: DeskState, now_ns: int) -> list[Entry]:
 
 
 def _counts_loads(state: DeskState, live: LiveAsk) -> bool:
-    """Whether what loads draw may make room for what others give beneath a limit's upper end."""
-    is_counted = rule_of(state, live.ask.resource) == COUNTED
-    return math.isfinite(live.ask.high) and (is_counted or math.isfinite(live.ask.low))
+    """Whether what loads draw may make room for what others give beneath a limit's upper end: not if it binds none."""
+    ask, is_counted = live.ask, rule_of(state, live.ask.resource) == COUNTED
+    binds = ask.high < float(state.fleet.max_inject_w[state.fleet.leaves(ask.resource)].sum())
+    return math.isfinite(ask.high) and binds and (is_counted or math.isfinite(ask.low))
 
 
 def _regulated(
@@ -282,14 +284,15 @@ def _regulated(
     held = [(layer, live, places(state.fleet.leaves(live.ask.resource))) for layer in layers for live in layer.limits]
     was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
     held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
-    note_strays(state, [(rows, (live.ask.low, live.ask.high)) for _, live, rows in held], now_ns)
+    found = note_strays(state, [(rows, (live.ask.low, live.ask.high)) for _, live, rows in held], now_ns)
+    away = {live.record: mask for (_, live, _), mask in zip(held, found, strict=True)}
     for _, _, rows in held:
         note_idle(state, rows, now_ns)
         note_charging(state, rows, now_ns)
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]
     own = _own_limits(state, layers, held, now_ns)
-    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1], own)
+    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1], own, away)
     made = [
         entry for layer, live, rows in held
         for entry in placed_anew(state, layer, live, rows, was[live.record], now_ns, own.get(live.ask.level))
@@ -312,6 +315,7 @@ def _share_out(
     now_ns: int,
     stops_w: Floats | None,
     own: dict[Level, Own],
+    away: dict[str, Mask],
 ) -> None:
     """Share out limits in force anew: the caps of their layers move, those that share devices knowing of each other."""
     any_own = next(iter(own.values()), None)
@@ -332,7 +336,7 @@ def _share_out(
                 due[id(layer)][at] = False
                 others = left_by_others(layers, layer, rows, does_w, firm)
                 mine = own[live.ask.level].of(rows) if own else None
-                moved = rows[_shared_anew(state, (layer, live, rows), others, now_ns, stops_w, mine)]
+                moved = rows[_shared_anew(state, (layer, live, rows), others, now_ns, stops_w, mine, away[live.record])]
                 for other in layers:
                     due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
         if not any(mask.any() for mask in due.values()):
@@ -348,10 +352,11 @@ def _shared_anew(
     now_ns: int,
     stops_w: Floats | None,
     own: Own | None,
+    away: Mask,
 ) -> NDArray[np.bool_]:
     """Share out one limit beside what others leave, and return which of its caps moved: none, if all but little."""
     layer, live, rows = held
-    ask, seen = live.ask, Seen(state, rows, now_ns)
+    ask, seen = live.ask, Seen(state, rows, now_ns, away)
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w, own, seen)
     new, old = grown_where_free(state, rows, ask, wish, now_ns, others, seen, own), (layer.low[rows], layer.high[rows])
     note_withheld(state, live, rows, new, wish, now_ns, own is not None and own.is_owed(new, wish))

@@ -19,15 +19,23 @@ class Packed(Struct, frozen=True):
     def of(values: NDArray[Any]) -> Packed:
         """Pack an array; one that holds a single value is packed as that value alone."""
         array = np.ascontiguousarray(values)
-        if len(array) > 1 and (array == array[0]).all():
-            return Packed(f"{array.dtype.str}*{len(array)}", array[:1].tobytes())
+        count = len(array)
+        if count < 2 or array[0] != array[-1]:  # nor is NaN one value
+            return Packed(array.dtype.str, array.tobytes())
+        if array.dtype.kind in "iu":  # of these alone the bytes are the value
+            data = array.tobytes()
+            first = data[: array.itemsize]
+            is_one = data == first * count
+            return Packed(f"{array.dtype.str}*{count}", first) if is_one else Packed(array.dtype.str, data)
+        if (array == array[0]).all():
+            return Packed(f"{array.dtype.str}*{count}", array[:1].tobytes())
         return Packed(array.dtype.str, array.tobytes())
 
     def array(self) -> NDArray[Any]:
         """Return the array."""
         dtype, _, count = self.dtype.partition("*")
-        values = np.frombuffer(self.data, dtype=dtype)
-        return values[:1].repeat(int(count)) if count else values.copy()
+        data = self.data * int(count) if count else self.data
+        return np.frombuffer(bytearray(data), dtype=dtype)  # of a bytearray numpy makes one that may be written into
 
 
 class Causes(Struct, frozen=True):

@@ -95,15 +95,16 @@ def _until_ns(state: DeskState, rows: Rows, now_ns: int) -> int:
     """
     mine = np.zeros(len(state.fleet), np.bool_)
     mine[rows] = True
-    ends = [
-        batch.end_ns
-        for batch, alive in state.claims.batches()
-        if Level.SAFETY <= batch.level < Level.RELIABILITY and state.claims.holds_at(batch, now_ns)
-        and batch.kind in (ClaimKind.LIMIT, ClaimKind.GATE) and np.count_nonzero(mine[batch.rows] & alive)
-    ]  # fmt: skip
-    leased = [end_ns for end_ns in ends if end_ns < FOREVER_NS]
-    if leased:
-        return max(*leased, now_ns + LEAST_NS)
+    last_ns = 0
+    for batch, alive in state.claims.batches():
+        if (
+            last_ns < batch.end_ns < FOREVER_NS and Level.SAFETY <= batch.level < Level.RELIABILITY
+            and state.claims.holds_at(batch, now_ns) and batch.kind in (ClaimKind.LIMIT, ClaimKind.GATE)
+            and np.count_nonzero(mine[batch.rows] & alive)
+        ):  # fmt: skip
+            last_ns = batch.end_ns
+    if last_ns:
+        return max(last_ns, now_ns + LEAST_NS)
     return FOREVER_NS  # an opt-out without end, or nothing any more: what was derated before ends from now on
 
 

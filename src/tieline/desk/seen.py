@@ -18,13 +18,17 @@ Rows = NDArray[np.int32]
 class Seen:
     """What is known of rows at an instant, each found when it is first asked for. Nobody writes into it."""
 
-    def __init__(self, state: DeskState, rows: Rows, now_ns: int) -> None:
+    def __init__(
+        self, state: DeskState, rows: Rows, now_ns: int, keep_to_none: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Look at rows; `keep_to_none`: what `strays.keeping_to_none` says of them, if that was found already."""
         self._state, self._rows, self._now_ns = state, rows, now_ns
+        self._keep_to_none = keep_to_none
 
     @cached_property
     def away(self) -> NDArray[np.bool_]:
         """Which keep to no command (`strays`); shape (n,)."""
-        mask = strays(self._state, self._rows, self._now_ns)
+        mask = strays(self._state, self._rows, self._now_ns, self._keep_to_none)
         mask.flags.writeable = False
         return mask
 

@@ -40,16 +40,26 @@ LEAVES_FRAC = 0.9
 """Of what the others leave to the other end strays are told so much: what meters are off by is no part of it."""
 
 
-def strays(state: DeskState, rows: Rows, now_ns: int) -> Mask:
-    """Return which rows a limit counts at their meters, as they keep to no command; who can't be reached is none."""
+def strays(state: DeskState, rows: Rows, now_ns: int, keep_to_none: Mask | None = None) -> Mask:
+    """Return which rows a limit counts at their meters, as they keep to no command; who can't be reached is none.
+
+    `keep_to_none`: what `keeping_to_none` says of them, where that was found already.
+    """
     fit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    gives, draws = ignoring(state, rows, now_ns)
-    mask: Mask = fit & (gives | draws | deaf(state, rows, now_ns) | (state.strays.since_ns[rows] > 0))
+    now = keeping_to_none(state, rows, now_ns) if keep_to_none is None else keep_to_none
+    mask: Mask = fit & (now | (state.strays.since_ns[rows] > 0))
     return mask
 
 
-def note_strays(state: DeskState, limits: Iterable[tuple[Rows, tuple[float, float]]], now_ns: int) -> None:
-    """Note which rows of limits are found to keep to no command now, and which obey again.
+def keeping_to_none(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows keep to no command by what they do now, whatever they were found to be before."""
+    gives, draws = ignoring(state, rows, now_ns)
+    return gives | draws | deaf(state, rows, now_ns)
+
+
+def note_strays(state: DeskState, limits: Iterable[tuple[Rows, tuple[float, float]]], now_ns: int) -> list[Mask]:
+    """Note which rows of limits are found to keep to no command now, and which obey again; return what
+    `keeping_to_none` says of the rows of each.
 
     A share of a limit that has tightened since is not one to keep to any more: it is drawn in by its part of that.
 
@@ -66,11 +76,10 @@ def note_strays(state: DeskState, limits: Iterable[tuple[Rows, tuple[float, floa
         found.part_high_w[rows] = np.minimum(found.part_high_w[rows], part_high_w)
         low_w, high_w = spans_w(state, rows, ends_w)
         now_low_w[rows], now_high_w[rows] = np.maximum(now_low_w[rows], low_w), np.minimum(now_high_w[rows], high_w)
-    for rows, _ in held:
-        _note(state, rows, (now_low_w[rows], now_high_w[rows]), now_ns)
+    return [_note(state, rows, (now_low_w[rows], now_high_w[rows]), now_ns) for rows, _ in held]
 
 
-def _note(state: DeskState, rows: Rows, spans: tuple[Floats, Floats], now_ns: int) -> None:
+def _note(state: DeskState, rows: Rows, spans: tuple[Floats, Floats], now_ns: int) -> Mask:
     found, last, power_w = state.strays, state.commands, state.fleet.power_w[rows]
     low_w, high_w = _within_ratings(state, rows, last.low_w[rows], last.high_w[rows])
     told, was = last.valid_until_ns[rows] > now_ns, found.since_ns[rows] > 0
@@ -80,11 +89,13 @@ def _note(state: DeskState, rows: Rows, spans: tuple[Floats, Floats], now_ns: in
     obeys = is_within(power_w, *asked_w)
     obeys |= follows(state, rows, now_ns) & is_within(power_w, np.minimum(asked_w[0], 0.0), np.maximum(asked_w[1], 0.0))
     found.since_ns[rows[was & obeys]] = 0
-    is_new = strays(state, rows, now_ns) & ~was & told & ~unlinked(state, rows)
+    keep_to_none = keeping_to_none(state, rows, now_ns)
+    is_new = strays(state, rows, now_ns, keep_to_none) & ~was & told & ~unlinked(state, rows)
     new = rows[is_new]
     found.since_ns[new], found.stood_w[new] = now_ns, power_w[is_new]
     found.low_w[new], found.high_w[new] = low_w[is_new], high_w[is_new]
     found.then_low_w[new], found.then_high_w[new] = spans[0][is_new], spans[1][is_new]
+    return keep_to_none
 
 
 def _within_ratings(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
-from tieline.fleet.columns import KIND_CODE, or_0
+from tieline.fleet.columns import KIND_CODE, first_true, or_0
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -70,7 +70,7 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     waits = kept_down & ~bites & ~stores & (now_ns - last.since_ns[rows] < FOLLOWS_NS)
     probes_w = np.where(stores, draw_w, np.minimum(draw_w + PROBES_FRAC * absorb_w, absorb_w))
     held_w = np.maximum(probes_w, -state.base_w[rows])
-    wants_w = np.select([kept_down & bites, waits], [held_w, np.maximum(cap_w, draw_w)], draw_w)
+    wants_w = first_true((kept_down & bites, waits), (held_w, np.maximum(cap_w, draw_w)), draw_w)
     # A charger knows what its car may take; a car that came under the limit has no base. Whether one that charges takes
     # more shows step by step: all of it at once would stop others for room that nobody uses.
     takes_w = np.maximum(draw_w, 0.0) + or_0(fleet.available_down_w[rows])
@@ -107,11 +107,11 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
         serves, staged[at], due, fresh | (on & ~has_waited), on, rests, held_off & known, held_off & has_waited,
         ~held_off,
     )  # fmt: skip
-    group = np.select(kinds_of_turn, [8, 7, 1, 0, 2, 6, 3, 4, 5], 6)
+    group = first_true(kinds_of_turn, (8, 7, 1, 0, 2, 6, 3, 4, 5), 6)
     # What is off wants its mean, not its size: of all that want to run not all do so at once. What is tried wants
     # nothing yet: it must not take from those who do.
     mean_w = np.where(known, np.clip(-state.base_w[rows[at]], 0.0, size_w), 0.0)
-    wants_w[at] = np.select([on | due, group <= 4], [size_w, mean_w], 0.0)
+    wants_w[at] = first_true((on | due, group <= 4), (size_w, mean_w), 0.0)
     order: NDArray[np.int64] = at[np.lexsort((lot, group))]
     return wants_w, order
 

@@ -57,6 +57,18 @@ def or_0(values: Floats) -> Floats:
     return np.where(np.isnan(values), 0.0, values)
 
 
+def first_true(masks: Sequence[NDArray[np.bool_]], values: Sequence[Any], otherwise: Any) -> NDArray[Any]:
+    """Return of each place the value of the first mask that is true there, as `numpy.select`, which costs twice that.
+
+    >>> first_true((np.array([True, False, False]), np.array([True, True, False])), (1, 2), 3)
+    array([1, 2, 3])
+    """
+    found = otherwise
+    for mask, value in zip(reversed(masks), reversed(values), strict=True):
+        found = np.where(mask, value, found)
+    return np.asarray(found)
+
+
 def places(rows: NDArray[Any]) -> NDArray[Any]:
     """Return rows as numpy indexes by them cheapest: it makes any others into these each time, at up to the price of
     six look-ups. What is kept or recorded stays `Rows`.

@@ -364,7 +364,8 @@ def _rounded(block: Sequence[int], what: Held) -> Held:
     if limit_frac < 1.0 and (step := _step(block, "WMaxLimPct")) is not None:
         percent = 100.0 * limit_frac
         limit_frac = steps_within(percent, step, high=percent) * step / 100.0
-    return replace(what, target_w=target_w, limit_frac=limit_frac)
+    found = target_w, limit_frac  # nearly always it was rounded before; no target, NaN, is the same object then
+    return what if found == (what.target_w, what.limit_frac) else replace(what, target_w=found[0], limit_frac=found[1])
 
 
 def _step(block: Sequence[int], name: str) -> float | None:
