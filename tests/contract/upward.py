@@ -90,6 +90,9 @@ class RecordingDesk:
     async def answered(self, uid: str) -> BatchAnswer | None:
         return None
 
+    async def as_taken(self, uid: str) -> str:
+        return ""
+
     async def last_batch_uid(self) -> str:
         return self.last
 

@@ -59,6 +59,9 @@ class ScheduleDesk:
     async def answered(self, uid: str) -> BatchAnswer | None:
         return self.answers.get(uid)
 
+    async def as_taken(self, uid: str) -> str:
+        return next((batch.native for batch in self.batches if batch.uid == uid), "")
+
     async def last_batch_uid(self) -> str:
         return self.last
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.read_refused import refused_by_us
 from tieline.resource.identity import Kind
 from tieline.simulate.iso.market import Published
-from tieline.times import HOUR_NS, from_ns
+from tieline.times import HOUR_NS, MINUTE_NS, from_ns, to_ns
 from tieline.wire.ads.codec import pack
+from tieline.wire.ads.messages import AwardRow
 
 POOL = "pool-1"
 
@@ -127,6 +129,34 @@ def test_what_is_mended_when_its_time_is_over_is_declined_and_ends_its_alarm() -
     play(act)
 
 
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_one_that_is_changed_while_no_server_runs_is_declined_as_it_reads_now_and_followed_as_it_was_answered(
+    is_changed: bool,
+) -> None:
+    """It was answered ACCEPT anew, without an alarm; one that came again as it was is accepted as ever."""
+
+    async def act(rig: Rig) -> None:
+        stage = over_desk(rig)
+        uid = rig.show()
+        await rig.polls(2)
+        assert answers(rig, uid) == "ACCEPT"
+        how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {POOL: "TL_NORTH"})
+        for mw in (0.5, 0.25):
+            rig.link = IsoWeb(how, rig.client, stage.desk, rig.clock, np.random.default_rng(4))
+            if is_changed:
+                send_anew(rig, uid, mw=mw)
+            await rig.polls(2)
+            assert answers(rig, uid) == ("DECLINE" if is_changed else "ACCEPT")
+            titles = told(rig, stage)
+            assert len(titles) == is_changed
+            assert not is_changed or (f"{mw:g} MW" in titles[0] and "1 MW, as it was answered" in titles[0])
+        mine = [one for one in stage.state.instructions[POOL, "ENERGY"].values() if one.batch == uid]
+        assert [one.power_w for one in mine] == [1e6]
+        assert stage.replayed(Ledger()).batch_texts == stage.state.batch_texts
+
+    play(act)
+
+
 def test_one_that_nobody_sends_anew_is_fetched_no_more() -> None:
     async def act(rig: Rig) -> None:
         uid = rig.show("cut")
@@ -182,5 +212,25 @@ def test_what_was_accepted_and_is_corrected_under_its_uid_is_an_alarm_until_its_
         assert len(kept) == 1
         await asyncio.sleep(15 * 60)
         assert told(rig, stage) == []
+
+    play(act)
+
+
+def test_what_was_awarded_while_no_server_ran_covers_what_is_called_of_it_at_the_first_poll() -> None:
+    """Batches were read before awards: the first call of an hour was declined for good."""
+
+    async def act(rig: Rig) -> None:
+        stage = over_desk(rig)
+        del stage.state.awards["a"]
+        soon = from_ns(rig.clock.now_ns() + 10 * MINUTE_NS).astimezone(ZoneInfo("America/Chicago"))
+        start_ns = to_ns(soon.replace(minute=0, second=0, microsecond=0))
+        stage.state.offers["o"] = replace(stage.state.offers["o"], start_ns=start_ns, end_ns=start_ns + HOUR_NS)
+        row = AwardRow("w", "o", "TL_NORTH", "ENERGY", soon.date(), soon.hour + 1, False, 1.0, 50.0)
+        rig.market.awards[soon.date()] = (row,)
+        rig.show()
+        uid = rig.show()
+        await rig.polls(1)
+        assert "w" in stage.state.awards
+        assert answers(rig, uid) == "ACCEPT" and told(rig, stage) == []
 
     play(act)

@@ -111,12 +111,18 @@ function Delivery({ view }: { view: View }) {
     const none = (n: number): (number | null)[] => new Array(n).fill(null);
     const ahead = view.commitments.filter((c) => c.end_ns > view.now_ns && c.start_ns < view.now_ns + 24 * 3600e9);
     const low: (number | null)[] = none(at.length), high: (number | null)[] = none(at.length), plan: (number | null)[] = none(at.length);
-    for (const c of ahead) {
-      for (const t of [Math.max(c.start_ns, view.now_ns + 1e9), c.end_ns - 1e9]) {
-        at.push(t / 1e9); asked.push(null); gave.push(null); plan.push(c.power_w / 1e3); low.push(kw(c.low_w)); high.push(kw(c.high_w));
+    // What is owed at a time is the sum over all awards then: from each beginning or end to the next.
+    const from_ns = view.now_ns + 1e9;
+    const marks = [...new Set(ahead.flatMap((c) => [Math.max(c.start_ns, from_ns), c.end_ns]))].sort((a, b) => a - b);
+    const sum = (all: (number | null)[]) => (all.includes(null) ? null : all.reduce<number>((whole, w) => whole + (w as number), 0));
+    marks.slice(0, -1).forEach((mark, i) => {
+      const end = marks[i + 1], now = ahead.filter((c) => c.start_ns <= mark && c.end_ns >= end);
+      const told = now.length > 0 && { plan: now.reduce((whole, c) => whole + c.power_w, 0), low: sum(now.map((c) => c.low_w)), high: sum(now.map((c) => c.high_w)) };
+      for (const t of told ? [mark, end - 1e9] : []) {
+        at.push(t / 1e9); asked.push(null); gave.push(null); plan.push(kw(told ? told.plan : null)); low.push(kw(told ? told.low : null)); high.push(kw(told ? told.high : null));
       }
-      at.push(c.end_ns / 1e9); asked.push(null); gave.push(null); plan.push(null); low.push(null); high.push(null);
-    }
+      at.push(end / 1e9); asked.push(null); gave.push(null); plan.push(null); low.push(null); high.push(null);
+    });
     return { at, lines: [
       { label: 'delivered', values: gave, colour: '--ink', width: 1.8 },
       { label: 'instructed', values: asked, colour: '--entered', dash: [6, 3], steps: true },

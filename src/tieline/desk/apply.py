@@ -135,7 +135,7 @@ def _derated(state: DeskState, record_id: str, fact: facts.CapacityDerated) -> N
 
 
 def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> None:
-    state.batches[fact.batch.uid] = fact.answer
+    state.batches[fact.batch.uid], state.batch_texts[fact.batch.uid] = fact.answer, fact.batch.native
     if not 0 <= number(fact.batch.uid) < number(state.last_batch_uid):  # one that is mended may come late
         state.last_batch_uid = fact.batch.uid
     accepted = set(fact.answer.accepted)

@@ -292,6 +292,10 @@ class Desk:
         """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
         return self.state.batches.get(uid)
 
+    async def as_taken(self, uid: str) -> str:
+        """Return a batch as it came first, in its protocol's own words; empty: that is not kept."""
+        return self.state.batch_texts.get(uid, "")
+
     async def last_batch_uid(self) -> str:
         """Return the uid after which the ISO should be asked for more."""
         return self.state.last_batch_uid

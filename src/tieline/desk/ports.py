@@ -342,6 +342,9 @@ class MarketInlet(Protocol):
         """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
         ...
 
+    async def as_taken(self, uid: str) -> str:
+        """Return a batch as it came first, in its protocol's own words (`native`); empty: that is not kept."""
+
     async def last_batch_uid(self) -> str:
         """Return the uid after which the ISO should be asked for more (`-1` at the start)."""
         ...
@@ -379,9 +382,6 @@ class Foresight(Protocol):
     def most_w(self, offer: Offer, now_ns: int) -> float:
         """Return the most that may be promised of a pool in all, upwards, in an offer's hour (W)."""
         ...
-
-
-# --- bindings -------------------------------------------------------------------------------------------------------
 
 
 class Directory(Protocol):

@@ -58,6 +58,19 @@ LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
 
+class Newest(dict[str, str]):
+    """Texts by name, of which the newest alone are kept."""
+
+    MOST = 256
+
+    def __setitem__(self, key: str, value: str) -> None:
+        """Keep a text as the newest, and forget the oldest beyond `MOST`."""
+        self.pop(key, None)
+        super().__setitem__(key, value)
+        while len(self) > self.MOST:
+            del self[next(iter(self))]
+
+
 @dataclass
 class CommandColumns:
     """The last command of each row; shape (n,) each.
@@ -247,6 +260,7 @@ class DeskState:
     instructions: dict[tuple[str, str], dict[tuple[str, str], Instruction]] = field(default_factory=dict)
     """By pool and product, then by batch and id, as they came."""
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
+    batch_texts: Newest = field(default_factory=Newest)  # as each came first, in its protocol's own words
     refused: dict[tuple[str, str, str, str], Refused] = field(default_factory=dict)  # that the market may count on
     disputed: dict[str, Refused] = field(default_factory=dict)  # awards that bind us at a price that is an error
     unread: dict[tuple[str, str], Unread] = field(default_factory=dict)  # by link and uid

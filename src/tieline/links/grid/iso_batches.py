@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction, number
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, Interval, iso, to_ns
+from tieline.wire.ads.codec import decode
 from tieline.wire.ads.messages import DispatchBatch as WireBatch
 from tieline.wire.ads.messages import Instruction as WireInstruction
 from tieline.wire.ads.messages import Reply, RespondDispatchBatch
@@ -77,6 +78,21 @@ class Batches:
         """
         uid = wire.batch_uid
         before, _ = self._read.get(uid, (wire, sent)) if uid in self._answers else (wire, sent)
+        return self._differs(wire, before, sent)
+
+    def changed(self, wire: WireBatch, first: str) -> Refusal | None:
+        """Return the refusal of a batch that was answered before a restart of ours, where it read otherwise then.
+
+        `first` is its XML as it came first; empty: that is not kept, and nothing tells.
+        """
+        if not first:
+            return None
+        before = decode(first.encode(), (WireBatch,))
+        assert isinstance(before, WireBatch)
+        return self._differs(wire, before, wire.batch_sent)
+
+    def _differs(self, wire: WireBatch, before: WireBatch, sent: datetime) -> Refusal | None:
+        uid = wire.batch_uid
         self._read[uid] = before, sent
         while len(self._read) > _MOST_READ:
             self._read.popitem(last=False)
@@ -176,6 +192,13 @@ class Batches:
                 self._speak((pool, one.product), Interval(to_ns(segment.start_time), to_ns(segment.end_time)), rank)
             replies.append(Reply(uid, "ACCEPT"))
         return RespondDispatchBatch(wire.batch_uid, replies=tuple(replies))
+
+    def declined_as_changed(self, wire: WireBatch, why: Refusal, answer: BatchAnswer) -> RespondDispatchBatch:
+        """Return the reply to a batch that reads otherwise than it was answered before a restart of ours: as it reads
+        now none of it is followed. What was taken of it is, and holds its time."""
+        self.again(self._read[wire.batch_uid][0], answer)
+        replies = tuple(Reply(one.instruction_uid, "DECLINE", str(why)[:2000]) for one in wire.instructions)
+        return RespondDispatchBatch(wire.batch_uid, replies=replies)
 
     def _follow(
         self, one: WireInstruction, wire: WireBatch, rank: Rank, expires_ns: int, now_ns: int

@@ -128,6 +128,11 @@ class IsoWeb(Poller):
             self._unreadable.setdefault(uid, 0)
         # The ISO lists what comes after the newest; one that was not read yet stands before it.
         uids = dict.fromkeys((*self._unreadable, *(header.batch_uid for header in found.batches)))
+        if uids and not self._has_looked_back:
+            # What was awarded while no server ran, before what is called of it: an answer can't be taken back.
+            with suppress(PeerError):  # it is asked again below
+                await self._take_awards()
+                self._awards_due_ns = self._clock.now_ns() + int(self._settings.awards_s * SECOND_NS)
         for uid in sorted(uids, key=number):
             if self._batches.answer(uid) is None and (number(uid) > near or await self._is_open(uid)):
                 await self._take(uid)
@@ -178,7 +183,13 @@ class IsoWeb(Poller):
         earlier = await self._inlet.answered(uid)
         # Fetched again, as after a restart: its time may be over, its answer stands.
         if earlier is not None and (earlier.accepted or not is_mended):
-            reply = self._batches.again(wire, earlier)
+            first = await self._inlet.as_taken(uid) if earlier.accepted else ""
+            changed = self._batches.changed(wire, first)
+            if changed is None:
+                reply = self._batches.again(wire, earlier)
+            else:
+                reply = self._batches.declined_as_changed(wire, changed, earlier)
+                await self._say_changed(wire, changed, frame)
         else:
             sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
             batch = sorted_.batch if sorted_.batch is None else replace(sorted_.batch, is_mended=is_mended)
@@ -209,7 +220,11 @@ class IsoWeb(Poller):
         refusal = self._batches.note(wire, header.batch_sent) if wire.batch_uid == uid else None
         if refusal is None:
             return
-        frame = derive("frame", self.name, uid, packed.payload)
+        await self._say_changed(wire, refusal, derive("frame", self.name, uid, packed.payload))
+
+    async def _say_changed(self, wire: ads.DispatchBatch, refusal: Refusal, frame: str) -> None:
+        """Refuse by name what the ISO corrects under the UID of a batch that was answered."""
+        uid = wire.batch_uid
         await self._inlet.corrected(uid, refusal, frame, self.name, self._batches.ends_ns(wire))
         self._counts["refused"] += 1
         self._fault(f"batch {uid}: {refusal}; a correction needs a batch UID of its own and a higher revision")
