@@ -29,6 +29,7 @@ async def until_alarmed(one: Served, stands: bool) -> float:
     raise AssertionError(f"after {WITHIN_S:.0f} s the alarm {'is not there' if stands else 'still stands'}")
 
 
+@pytest.mark.long
 def test_a_database_that_is_stopped_is_told_within_a_minute_though_nothing_is_written(
     place: Place, database: PgServer
 ) -> None:

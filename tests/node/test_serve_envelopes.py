@@ -23,6 +23,7 @@ from test_serve_links import Body, until
 
 import tieline.node.serve  # noqa: F401  loaded before the verb is, which then says nothing of loading it
 from ports import free_port
+from sampled import some
 from tieline.grid.envelope_file import envelope_text
 from tieline.grid.operating import OperatingEnvelopes
 from tieline.links.device.sunspec_models import model
@@ -134,6 +135,7 @@ async def read_by(peer: str, place: Works) -> list[dict[str, Any]]:
     return seen
 
 
+@pytest.mark.long
 def test_envelopes_bound_a_battery_over_modbus_interval_by_interval_and_through_a_kill_minus_nine(
     tmp_path: Path,
 ) -> None:
@@ -176,7 +178,7 @@ def test_envelopes_bound_a_battery_over_modbus_interval_by_interval_and_through_
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", some(PEERS))
 def test_a_ven_of_other_hands_reads_the_intervals_to_come_and_those_of_the_newest_version_alone(
     tmp_path: Path, peer: str
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 from test_settled_days import Hands, Served, play
 
+from sampled import some
 from tieline.errors import ConfigError
 from tieline.node.config import load_config
 from tieline.times import HOUR_NS, market_day
@@ -43,9 +44,9 @@ async def called(served: Served, clock: Hands, day: date, rule: str) -> int:
     return start_ns
 
 
-@pytest.mark.parametrize("day, version, total", [
+@pytest.mark.parametrize("day, version, total", some([
     (date(2023, 10, 27), "2024.1", "25.04"), (date(2023, 11, 8), "2024.2", "5.00"),
-])  # fmt: skip
+]))  # fmt: skip
 def test_a_day_is_settled_by_the_version_in_force_on_it(tmp_path: Path, day: date, version: str, total: str) -> None:
     """100 kW gained at 50 $/MWh; the adjustment adds 200 kW at 100 $/MWh, in intervals of whole cents."""
 
@@ -60,9 +61,9 @@ def test_a_day_is_settled_by_the_version_in_force_on_it(tmp_path: Path, day: dat
     play(tmp_path, scene)
 
 
-@pytest.mark.parametrize("before, since, version", [
+@pytest.mark.parametrize("before, since, version", some([
     (f"{RULE}@2024.1", RULE, "2024.1"), (RULE, f"{RULE}@2024.1", "2024.2"),
-])  # fmt: skip
+]))  # fmt: skip
 def test_a_corrected_reading_settles_a_day_by_the_version_that_it_was_settled_by(
     tmp_path: Path, before: str, since: str, version: str
 ) -> None:
