@@ -157,6 +157,23 @@ def test_one_that_is_changed_while_no_server_runs_is_declined_as_it_reads_now_an
     play(act)
 
 
+@pytest.mark.parametrize("kept", ["", "<VDIs/>", "no XML", "<dispatchBatch"])
+def test_where_it_is_not_kept_how_one_came_first_or_it_came_by_another_protocol_its_answer_is_given_again(
+    kept: str,
+) -> None:
+    async def act(rig: Rig) -> None:
+        stage = over_desk(rig)
+        uid = rig.show()
+        await rig.polls(2)
+        stage.state.batch_texts[uid] = kept
+        how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {POOL: "TL_NORTH"})
+        rig.link = IsoWeb(how, rig.client, stage.desk, rig.clock, np.random.default_rng(4))
+        await rig.polls(2)
+        assert answers(rig, uid) == "ACCEPT" and told(rig, stage) == []
+
+    play(act)
+
+
 def test_one_that_nobody_sends_anew_is_fetched_no_more() -> None:
     async def act(rig: Rig) -> None:
         uid = rig.show("cut")

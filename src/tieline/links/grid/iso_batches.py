@@ -17,6 +17,7 @@ from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction, number
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, Interval, iso, to_ns
 from tieline.wire.ads.codec import decode
+from tieline.wire.ads.errors import Malformed
 from tieline.wire.ads.messages import DispatchBatch as WireBatch
 from tieline.wire.ads.messages import Instruction as WireInstruction
 from tieline.wire.ads.messages import Reply, RespondDispatchBatch
@@ -80,14 +81,18 @@ class Batches:
         before, _ = self._read.get(uid, (wire, sent)) if uid in self._answers else (wire, sent)
         return self._differs(wire, before, sent)
 
-    def changed(self, wire: WireBatch, first: str) -> Refusal | None:
+    def changed(self, wire: WireBatch, native: str, first: str) -> Refusal | None:
         """Return the refusal of a batch that was answered before a restart of ours, where it read otherwise then.
 
-        `first` is its XML as it came first; empty: that is not kept, and nothing tells.
+        `native` is its XML, and `first` as it came first; where that is not kept (empty), or came by another protocol
+        under the same UID, nothing tells.
         """
-        if not first:
+        if first in ("", native):
             return None
-        before = decode(first.encode(), (WireBatch,))
+        try:
+            before = decode(first.encode(), (WireBatch,))
+        except Malformed:
+            return None
         assert isinstance(before, WireBatch)
         return self._differs(wire, before, wire.batch_sent)
 

@@ -184,7 +184,7 @@ class IsoWeb(Poller):
         # Fetched again, as after a restart: its time may be over, its answer stands.
         if earlier is not None and (earlier.accepted or not is_mended):
             first = await self._inlet.as_taken(uid) if earlier.accepted else ""
-            changed = self._batches.changed(wire, first)
+            changed = self._batches.changed(wire, native, first)
             if changed is None:
                 reply = self._batches.again(wire, earlier)
             else:
