@@ -180,6 +180,12 @@ def _weather(rule: BaselineRule, event: EventFile) -> tuple[Mapping[date, float]
 def call_of(series: MeterSeries, event: EventFile, event_file: Path) -> Event:
     """Return an event in intervals of a meter. Raises ConfigError where it begins or ends within one."""
     over, step_ns = market_day(event.day, event.zone), series.step_ns
+    if past_ns := (int(series.starts_ns[0]) - over.start_ns) % step_ns:
+        raise ConfigError(
+            f"{f'meter {series.meter}: ' if series.meter else ''}start = {iso(int(series.starts_ns[0]))}: its "
+            f"{step_ns // MINUTE_NS} minute intervals begin {past_ns / MINUTE_NS:g} minutes past those of the day in "
+            f"{event.zone.key} ({event_file}): give readings on its clock"
+        )
     first, last = (event.start_ns - over.start_ns) / step_ns, (event.end_ns - over.start_ns) / step_ns
     for name, at, value in (("start", first, event.start_ns), ("end", last, event.end_ns)):
         if at != round(at):

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
 from tieline.rim.texts import text_in
-from tieline.times import FAR, HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
+from tieline.store.meter_grid import step_of
+from tieline.times import FAR, HOUR_NS, from_ns, iso, parse_iso, to_ns
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
-STEPS_NS = tuple(minutes * MINUTE_NS for minutes in (1, 5, 10, 15, 30, 60))
 EVENT_FIELDS = (
     "timezone", "start", "end", "other_event_days", "holidays", "temperature", "notified_at", "controls",
     "peak_load_kw", "firm_service_kw", "loss_factor", "population",
@@ -332,7 +332,7 @@ def _series(path: Path, meter: str, at: NDArray[np.int64], starts_ns: Instants, 
         flags.append(f"row {two} repeats row {one}: left out")
     keep = np.concatenate([[True], np.diff(starts) != 0])
     order, starts, values = order[keep], starts[keep], values[keep]
-    step_ns = _step_of(who, starts, order)
+    step_ns = step_of(who, starts, order + HEAD)
     for words, mask in (("without a reading", np.isnan(values)), ("negative: export into the grid", values < 0)):
         rows = order[mask] + HEAD
         if len(rows):
@@ -342,26 +342,3 @@ def _series(path: Path, meter: str, at: NDArray[np.int64], starts_ns: Instants, 
     if most_kw > MOST_KW:
         raise ConfigError(f"{who}: kwh comes to {most_kw:g} kW: no meter has over {MOST_KW:g} kW: are these Wh?")
     return MeterSeries(meter, starts, values, step_ns, tuple(flags[:20]))
-
-
-def _step_of(who: str, starts: Instants, order: NDArray[np.int64]) -> int:
-    """Return the interval's length: the shortest distance; every other is a multiple of it, which leaves gaps."""
-    if len(starts) < 2:
-        raise ConfigError(f"{who}: one reading says nothing of its interval's length: give a whole window")
-    apart = np.diff(starts)
-    step_ns = int(apart.min())
-    if step_ns not in STEPS_NS:
-        k = int(np.argmin(apart))
-        rows = f"rows {order[k] + HEAD} and {order[k + 1] + HEAD}"
-        raise ConfigError(
-            f"{who}: {rows}: {step_ns / 60e9:g} minutes apart, so that they overlap or their length is unusual: "
-            "give intervals of 1, 5, 10, 15, 30 or 60 minutes"
-        )
-    odd = np.flatnonzero((starts - starts[0]) % step_ns)
-    if len(odd):
-        row, minutes = order[odd[0]] + HEAD, step_ns // MINUTE_NS
-        raise ConfigError(
-            f"{who}: row {row}: start = {iso(int(starts[odd[0]]))}: it is no whole number of {minutes} minute "
-            "intervals after the first: give one grid"
-        )
-    return step_ns
