@@ -19,8 +19,16 @@ from tieline.market.baseline import Floats
 from tieline.market.rule import BaselineRule, RuleTable
 from tieline.market.settlement import LEAST_TOLD_WH, Basis, Line, Measured, award_lines, split_lack
 from tieline.node.analysis import Made, chosen_for, explained, made_of
+from tieline.node.doubted_meters import (
+    MARK,
+    Doubted,
+    as_read_says,
+    doubted_awards,
+    doubted_readings,
+    taken_as_read,
+)
 from tieline.node.known_causes import KnownCauses, known_causes, otherwise
-from tieline.store.meter_files import EventFile, Instants, read_column, read_meters
+from tieline.store.meter_files import EventFile, Instants, MeterSeries, read_column, read_meters
 from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
 
@@ -52,6 +60,7 @@ class EventSettled:
     lines: list[Line]
     flags: list[str]
     known: KnownCauses
+    as_read: tuple[str, ...] = ()
 
     @property
     def total(self) -> Decimal:
@@ -68,6 +77,8 @@ class EventFiles:
     awards: Path
     prices: Path
     causes: Path | None = None
+    as_read: tuple[str, ...] = ()
+    """Rows that are doubted and are to be taken as they stand: `1418`, `1418-1441`, `awards:2`."""
 
 
 def settlement_of(
@@ -129,12 +140,15 @@ def settle_event(
     meters = read_meters(files.meter)
     made = made_of(rule, files.meter, meters, files.event, event, level)
     asked = asked_of(files.awards, files.prices, event, made.step_ns, files.meter)
+    doubted = _doubted(rule, files, meters, event, asked)
+    as_read = taken_as_read(doubted, files.as_read)
     found = list(made.baselines.values())
     read = [files.meter, files.event, files.awards, files.prices]
     read += [path for path in (event.temperature, files.causes) if path is not None]
-    inputs = derive("inputs", *(path.read_bytes() for path in read), *also)
+    inputs = derive("inputs", *(path.read_bytes() for path in read), *also, *as_read)
     statement = derive("statement", rule.id, rule.stamp, made.level, str(operator_share), currency, inputs)
     data = blake2b(files.meter.read_bytes(), digest_size=12).hexdigest()
+    data += f"{MARK}{','.join(as_read)}" if as_read else ""
     basis = Basis(statement, rule.id, rule.version, inputs, data)
     known = known_causes(files.causes, event, made.step_ns, {one.meter for one in meters})
     # What was sold is known by who sold it and when: a correction elsewhere leaves it the same award.
@@ -144,8 +158,20 @@ def settle_event(
         *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
         *dict.fromkeys(flag for one in found for flag in one.flags),
         *uncovered(asked, event, made.step_ns),
+        *as_read_says(doubted),
     ]
-    return EventSettled(rule, event, made, asked, basis, lines, flags, known)
+    return EventSettled(rule, event, made, asked, basis, lines, flags, known, as_read)
+
+
+def _doubted(
+    rule: BaselineRule, files: EventFiles, meters: list[MeterSeries], event: EventFile, asked: AwardFile
+) -> list[Doubted]:
+    """Return what of an event's readings and awards is doubted."""
+    found = doubted_readings(files.meter, meters, event.rating_kw)
+    if rule.needs == "controls" and event.controls is not None:
+        found += doubted_readings(event.controls, read_meters(event.controls), {}, "controls")
+    each = event.population / len(meters) if rule.is_sample and event.population else 1.0
+    return found + doubted_awards(files.awards, asked.starts_ns, asked.mw, meters, event.rating_kw, each)
 
 
 def require_money(operator_share: Decimal, currency: str) -> None:
@@ -239,6 +265,7 @@ def line_told(line: Line, event: EventFile) -> dict[str, Any]:
     return {
         "id": line.id, "kind": line.kind, "start": start, "end": end, "kwh": line.energy_wh / 1e3,
         "price_per_mwh": line.price_per_mwh, "amount": str(line.amount), "cause": line.cause, "excused": line.excused,
+        **({"as_read": line.basis.data_version.split(MARK)[1]} if MARK in line.basis.data_version else {}),
     }  # fmt: skip
 
 

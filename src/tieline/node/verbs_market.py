@@ -10,6 +10,7 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.verb_words import AS_READ
 from tieline.node.verbs_products import OUT, settle, write_out
 from tieline.node.verbs_rules import RULE_VERSION, RULES
 
@@ -120,6 +121,7 @@ def _or_none(value: float | None) -> str:
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
+@AS_READ
 @OUT
 @click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
 @RULE_VERSION
@@ -135,6 +137,7 @@ def energy(
     level: str | None,
     currency: str,
     causes_file: Path | None,
+    as_read: tuple[str, ...],
     out: Path | None,
     shares_file: Path | None,
     rule_version: str | None,
@@ -157,6 +160,9 @@ def energy(
     if meter_file.is_dir():
         from tieline.node.analysis_fleet import fleet_settlement_of
 
+        if as_read:
+            raise ConfigError(f"--as-read {','.join(as_read)}: give it to `tieline settle pack`, which reads rows")
+
         if level == "registration":
             raise ConfigError("--level registration: a folder of day files is settled a meter at a time: leave it out")
         if causes_file is not None:
@@ -169,7 +175,7 @@ def energy(
             f"--shares {shares_file}: give a folder of day files; --json tells the owners of a meter file"
         )
     else:
-        files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
+        files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file, as_read)
         found = settlement_of(rule, files, share, level, currency, table)
     if out is not None:
         write_out(found, out)

@@ -9,7 +9,7 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
-from tieline.node.verb_words import AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
+from tieline.node.verb_words import AS_READ, AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
 from tieline.node.verbs import Missing
 from tieline.node.verbs_rules import RULES
 
@@ -62,7 +62,8 @@ def open_book(
 @click.option("--awards", "awards_file", type=FILE, required=True, help="Sold day-ahead: start,mw,price.")
 @click.option("--prices", "prices_file", type=FILE, required=True, help="Real-time prices: start,price.")
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
-@click.option("--sites", "sites_file", type=FILE, help="meter,owner,customer,feeder,committed_kw (CSV or XLSX).")
+@AS_READ
+@click.option("--sites", "sites_file", type=FILE, help="meter,owner,customer,feeder,committed_kw,rating_kw (CSV or XLSX).")
 @click.option("--contracts", "contracts_file", type=FILE, help="Contracts (TOML): owners' shares, pay and penalties.")
 @click.option("--enrolments", "enrolments_file", type=FILE, help="Book of enrolments: meters not in it are refused.")
 @click.option("--program", required=True, help="Under which program the event was called.")
@@ -86,6 +87,7 @@ def issue(
     awards_file: Path,
     prices_file: Path,
     causes_file: Path | None,
+    as_read: tuple[str, ...],
     sites_file: Path | None,
     contracts_file: Path | None,
     enrolments_file: Path | None,
@@ -119,7 +121,7 @@ def issue(
     if opened is None:
         raise ConfigError(f"--book {book}: was not opened: make one with `tieline statements open`")
     chosen = kept_or_in_force(known, pinned(rule, rule_version), rules_in(rules_file), program, market, event_file)
-    files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
+    files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file, as_read)
     share = decimal_of("--operator-share", operator_share)
     asked = Asked(chosen.rule, program, market, opened.operator, opened.currency, share, level, files,
                   sites=sites_file, contracts=contracts_file, enrolments=enrolments_file)  # fmt: skip

@@ -7,7 +7,8 @@ interval that begins there, consumption positive. Temperature: `start,celsius`. 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
 EVENT_FIELDS = (
     "timezone", "start", "end", "other_event_days", "holidays", "temperature", "notified_at", "controls",
-    "peak_load_kw", "firm_service_kw", "loss_factor", "population",
+    "peak_load_kw", "firm_service_kw", "loss_factor", "population", "rating_kw",
 )  # fmt: skip
 HEAD = 2
 """A CSV's first row of values stands in its second line."""
@@ -45,6 +46,8 @@ class MeterSeries:
     kwh: Floats
     step_ns: int
     flags: tuple[str, ...]
+    rows: Instants | None = None
+    """The row of each in its file; shape (n,). None: they stand in none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class EventFile:
     loss_factor: float = 1.0
     population: int | None = None
     """How many meters those of the file stand for."""
+    rating_kw: Mapping[str, float] = field(default_factory=dict)
+    """What a meter is registered for, either way, by its name; under "": each that has none of its own."""
 
     @property
     def day(self) -> date:
@@ -173,7 +178,7 @@ def read_event(path: Path) -> EventFile:
         None if told is None else _instant(path, "notified_at", told, zone),
         beside["controls"], _number(path, "peak_load_kw", fields, 0.0, MOST_KW),
         _number(path, "firm_service_kw", fields, 0.0, MOST_KW), _number(path, "loss_factor", fields, 1.0, 2.0) or 1.0,
-        _count(path, "population", fields),
+        _count(path, "population", fields), _ratings(path, fields.get("rating_kw", {})),
     )  # fmt: skip
 
 
@@ -208,6 +213,19 @@ def _number(path: Path, name: str, fields: dict[str, Any], least: float, most: f
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ConfigError(f"{path}: {name} = {value!r}: give {least:g} to {most:g}")
     return float(value)
+
+
+def _ratings(path: Path, told: object) -> dict[str, float]:
+    """Return kW by meter, of a number for each or a table. Raises ConfigError naming what is no rating."""
+    named = told if isinstance(told, dict) else {"": told}
+    found = {}
+    for meter, value in named.items():
+        name = f"rating_kw.{meter}" if meter else "rating_kw"
+        kw = _number(path, name, {name: value}, 0.0, MOST_KW)
+        if not kw:
+            raise ConfigError(f"{path}: {name} = {value!r}: give kW above 0, up to {MOST_KW:g}")
+        found[meter] = kw
+    return found
 
 
 def _count(path: Path, name: str, fields: dict[str, Any]) -> int | None:
@@ -341,4 +359,4 @@ def _series(path: Path, meter: str, at: NDArray[np.int64], starts_ns: Instants, 
     most_kw = float(np.nanmax(np.abs(values), initial=0.0)) * HOUR_NS / step_ns
     if most_kw > MOST_KW:
         raise ConfigError(f"{who}: kwh comes to {most_kw:g} kW: no meter has over {MOST_KW:g} kW: are these Wh?")
-    return MeterSeries(meter, starts, values, step_ns, tuple(flags[:20]))
+    return MeterSeries(meter, starts, values, step_ns, tuple(flags[:20]), order + HEAD)
