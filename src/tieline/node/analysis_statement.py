@@ -81,7 +81,7 @@ def settled_of(asked: Asked) -> Settled:
     also: list[str | bytes] = [asked.program, asked.market, asked.operator]
     also += [paths[role].read_bytes() for role in ("sites", "contracts", "enrolments") if role in paths]
     if asked.enrolments is not None:
-        meters = [each.meter for each in read_meters(asked.files.meter)]
+        meters = meters_of(asked.files.meter)
         require_enrolled(asked.enrolments, asked.contracts, asked.program, event, meters)
     one = settle_event(asked.rule, asked.files, event, asked.operator_frac, asked.level, asked.currency, also)
     causes = (package_files("tieline.market") / "rules" / "causes.toml").read_bytes()
@@ -103,6 +103,11 @@ def settled_of(asked: Asked) -> Settled:
     )  # fmt: skip
     # As it is read from the book: what was written once and what was computed now are then compared as equals.
     return decode_settled(encode_settled(made))
+
+
+def meters_of(path: Path) -> tuple[str, ...]:
+    """Return the names of a file's meters; "": it has one without a name."""
+    return tuple(one.meter for one in read_meters(path))
 
 
 def _paths(asked: Asked, temperature: Path | None) -> dict[str, Path]:
