@@ -19,6 +19,7 @@ from tieline.market.controls import controlled
 from tieline.market.picking import LeftOut
 from tieline.market.rule import BaselineRule, InForce, RuleTable, rule_table
 from tieline.node.doubted_meters import doubted_readings
+from tieline.node.unread import unread_of
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.importing import read_fleet
 from tieline.store.meter_files import EventFile, MeterSeries, read_celsius, read_event, read_meters, read_warmest
@@ -47,6 +48,7 @@ def baseline_of(
     meters = read_meters(meter_file)
     made = made_of(chosen.rule, meter_file, meters, event_file, event, level)
     flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
+    flags += unread_of(meters, event)
     doubted = doubted_readings(meter_file, meters, event.rating_kw)
     flags += [f"{one}; it is settled with --as-read {one.word} alone" for one in doubted]
     return _told(chosen, made, event, [*chosen.flags, *flags])

@@ -15,7 +15,7 @@ import numpy as np
 from tieline.contract.pay import owner_shares
 from tieline.errors import ConfigError
 from tieline.ids import derive
-from tieline.market.baseline import Floats
+from tieline.market.baseline import Baseline, Floats
 from tieline.market.rule import BaselineRule, RuleTable
 from tieline.market.settlement import LEAST_TOLD_WH, Basis, Line, Measured, award_lines, split_lack
 from tieline.node.analysis import Made, chosen_for, explained, made_of
@@ -27,7 +27,8 @@ from tieline.node.doubted_meters import (
     doubted_readings,
     taken_as_read,
 )
-from tieline.node.known_causes import KnownCauses, known_causes, otherwise
+from tieline.node.known_causes import NO_METER_DATA, KnownCauses, known_causes, otherwise
+from tieline.node.unread import unread_of
 from tieline.store.meter_files import EventFile, Instants, MeterSeries, read_column, read_meters
 from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
@@ -157,6 +158,7 @@ def settle_event(
     flags = [
         *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
         *dict.fromkeys(flag for one in found for flag in one.flags),
+        *unread_of(meters, event),
         *uncovered(asked, event, made.step_ns),
         *as_read_says(doubted),
     ]
@@ -219,7 +221,7 @@ def _lines(basis: Basis, asked: AwardFile, event: EventFile, made: Made, known: 
     """Return day-ahead and real-time lines of each award; what is gained outside of them is not paid."""
     found, step_ns = list(made.baselines.values()), made.step_ns
     gained = np.sum([one.performance for one in found], axis=0)
-    unread = np.any([one.missing for one in found], axis=0)
+    silent = silent_part(found)
     lines: list[Line] = []
     for at_ns, mw, price in zip(asked.starts_ns.tolist(), asked.mw.tolist(), asked.price.tolist(), strict=True):
         first = (at_ns - event.start_ns) // step_ns
@@ -227,11 +229,27 @@ def _lines(basis: Basis, asked: AwardFile, event: EventFile, made: Made, known: 
         for k in range(first, first + asked.step_ns // step_ns):
             start_ns = event.start_ns + k * step_ns
             delivered_w = float(gained[k]) * 1e3 * HOUR_NS / step_ns
-            causes = split_lack(mw * 1e6 - delivered_w, known.pool_w(k), otherwise(bool(unread[k])))
+            lacks = known.pool_w(k)
+            if 0 < silent[k] < 1:
+                lacks[NO_METER_DATA] = lacks.get(NO_METER_DATA, 0.0) + mw * 1e6 * float(silent[k])
+            causes = split_lack(mw * 1e6 - delivered_w, lacks, otherwise(bool(silent[k] >= 1)))
             steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, price_at(asked, start_ns), causes))
         award = derive("award", sold, at_ns)
         lines += award_lines(basis, award, at_ns, at_ns + asked.step_ns, mw * 1e6, price, steps)
     return lines
+
+
+def silent_part(found: Sequence[Baseline]) -> Floats:
+    """Return which part of the load was not read in each interval (0 to 1), by the meters' baselines; shape (n,).
+
+    It is the part of what was sold that nobody can say was delivered; what lacks beyond it others gave too little.
+    """
+    expected = np.array([np.maximum(np.nan_to_num(one.baseline), 0.0) for one in found])
+    unread = np.array([one.missing for one in found])
+    whole = expected.sum(axis=0)
+    even: Floats = unread.mean(axis=0)
+    part: Floats = np.where(whole > 0, (expected * unread).sum(axis=0) / np.where(whole > 0, whole, 1.0), even)
+    return np.where(unread.all(axis=0), 1.0, part)
 
 
 def price_at(asked: AwardFile, at_ns: int) -> float:
