@@ -93,7 +93,7 @@ def settled_of(asked: Asked) -> Settled:
     made = Settled(
         program=asked.program, market=asked.market, operator=asked.operator, currency=asked.currency,
         zone=event.zone.key, start_ns=event.start_ns, end_ns=event.end_ns, step_ns=one.made.step_ns,
-        level="meter" if one.made.level == "meter" else "registration", rule=asked.rule.as_rows(),
+        level=one.made.level, rule=asked.rule.as_rows(),
         causes_hash=hash_of(causes),
         files={role: f"{hash_of(path.read_bytes())}{path.suffix.lower()}" for role, path in paths.items()},
         basis=one.basis, operator_frac=asked.operator_frac, lines=tuple(one.lines),

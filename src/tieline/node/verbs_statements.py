@@ -70,7 +70,7 @@ def open_book(
 @click.option("--market", required=True, help="Who buys.")
 @click.option("--service", default="energy", show_default=True, help="What is sold; none is paid twice: capacity, ...")
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
-@click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
+@click.option("--level", type=click.Choice(["meter", "registration", "resource"]), help="As for a baseline.")
 @click.option("--dispute", default="", help="An upheld dispute by which a closed event is settled again.")
 @click.option(
     "--rule-version",

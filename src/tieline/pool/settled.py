@@ -75,7 +75,7 @@ class Settled(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     start_ns: int
     end_ns: int
     step_ns: int
-    level: Literal["meter", "registration"]
+    level: Literal["meter", "registration", "resource"]
     rule: dict[str, Any]
     causes_hash: str
     files: dict[str, str]
