@@ -205,8 +205,8 @@ def _off_the_window(rule: BaselineRule, window: list[int], event: Event) -> list
     said = " and ".join(f"{one[0]:g} to {one[1]:g} h" for one in (rule.adjust_before, rule.adjust_after) if one)
     own = f"give readings of {_longest(edges)} minutes or less to settle by the rule's own"
     return [
-        f"the rule adjusts by {said} of the event, which {minutes} minute intervals don't divide: by those from {first} to "
-        f"{last} after midnight instead; {own}"
+        f"the rule adjusts by {said} of the event, which {minutes} minute intervals don't divide: by those from "
+        f"{first} to {last} after midnight instead; {own}"
     ]
 
 
