@@ -23,9 +23,10 @@ from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client
 from tieline.links.device.modbus.columns import asked_of_rows, bound_rows, laid, requests
 from tieline.links.device.modbus.device import Device
+from tieline.links.device.modbus.held import Held
 from tieline.links.device.modbus.line import Answer, Failure, Question
 from tieline.links.device.modbus.live import Carrier, Live
-from tieline.links.device.modbus.unit import NO_BLOCKS, Held, Rejected, Unit
+from tieline.links.device.modbus.unit import NO_BLOCKS, Rejected, Unit
 from tieline.links.device.sunspec_models import model
 from tieline.links.life import KILLED, leaving
 from tieline.resource.batch import CommandBatch

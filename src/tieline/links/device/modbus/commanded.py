@@ -19,8 +19,9 @@ from dataclasses import replace
 from tieline.device.told import Unable, told
 from tieline.errors import LinkDown, PeerError
 from tieline.links.device.modbus.asking import asked_of, is_bound, is_held, share_of
+from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.live import Live
-from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
+from tieline.links.device.modbus.unit import Rejected, Unit
 from tieline.links.device.modbus.watched import Watched
 from tieline.links.life import KILLED
 from tieline.resource.batch import CommandBatch

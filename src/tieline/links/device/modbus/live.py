@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tieline.links import life
+from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.owner import Controls
-from tieline.links.device.modbus.unit import FREE, Held
 from tieline.links.life import Course
 
 

@@ -27,7 +27,8 @@ from tieline.desk.facts import ControlsKept, Fact
 from tieline.desk.packed import Packed
 from tieline.flow.record import Records
 from tieline.links.device.kept import Kept, Spawn
-from tieline.links.device.modbus.unit import FREE, FUNCTIONS, Held, Unit
+from tieline.links.device.modbus.held import FREE, FUNCTIONS, Held
+from tieline.links.device.modbus.unit import Unit
 from tieline.times import Clock
 
 Words = tuple[int, ...]

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from tieline.device.profile import Profile
 from tieline.errors import LinkDown, PeerError
+from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.live import Carrier, Live
 from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower
 from tieline.links.device.modbus.owner import TRIES, Mark, Owner, marks
-from tieline.links.device.modbus.unit import FREE, Held, Unit
+from tieline.links.device.modbus.unit import Unit
 from tieline.links.life import Life
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.identity import Rating
