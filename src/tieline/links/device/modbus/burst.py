@@ -134,7 +134,8 @@ class Burst:
         device.lend()
         live = device.commanded.begun()
         # All are told SENT at once in `begin`: one call for ten thousand rows, not one each.
-        live.held, live.stage, live.is_release = asked, Stage.SENT, asked.is_free
+        live.held = live.wish = asked
+        live.stage, live.is_release = Stage.SENT, asked.is_free
         if not live.is_release:
             device.commanded.owner.told()
         self._told.append(_Told(self, device, device.unit, live, pdus))

@@ -9,6 +9,7 @@ from functools import cache
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client, GaveWay
 from tieline.links.device.modbus.held import FREE, FUNCTIONS, Held, rounded_in
+from tieline.links.device.modbus.reversion import NOTHING, After
 from tieline.links.device.sunspec_models import model
 from tieline.resource.point import points
 from tieline.wire.modbus.pdu import (
@@ -157,31 +158,31 @@ class Unit:
         self._read_last[number] = block, found
         return found
 
-    async def tell(self, what: Held) -> None:
-        """Set a power and an upper limit, and the timer after which the device lets go by itself.
+    async def tell(self, what: Held, after: After = NOTHING) -> None:
+        """Set a power and an upper limit, and the timer after which the device lets go by itself, or holds `after`.
 
         It is told in the steps of its scale factors, as `rounded` says. A function's registers go out in one request
         (function 16, which a device carries out as a whole), by the scale factors that were read before; a function
         that is off and stays off is not written. A device that refuses that is told value by value, enabling last, from
-        then on. A timer that it does not implement is left out.
+        then on. A timer that it does not implement is left out, and `after` where it refuses that.
 
         Raises:
             Rejected: The device refused.
             PeerError: A value that its registers can't hold.
             LinkDown: No answer; after the first write, whether it was taken is unknown.
         """
-        if self.takes_blocks and self.seen and await self._tell_blocks(what):
+        if self.takes_blocks and self.seen and await self._tell_blocks(what, after):
             return
-        await self._tell_steps(what)
+        await self._tell_steps(what, after)
 
-    async def _tell_blocks(self, what: Held) -> bool:
+    async def _tell_blocks(self, what: Held, after: After) -> bool:
         """Tell each function in one request; returns False where the device takes no such requests."""
         start, _ = self.models[704]
         try:
             image = list(self.seen)
-            for name, value in self._steps(self.seen, what):
+            for name, raw in self._steps(self.seen, what, after):
                 field = model(704).field(name)
-                image[field.offset : field.offset + field.size] = self._raw(self.seen, name, value)
+                image[field.offset : field.offset + field.size] = raw
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
         for first, end in FUNCTIONS[1:] if what.leaves_power else FUNCTIONS:
@@ -196,20 +197,27 @@ class Unit:
                 return False
         return True
 
-    async def _tell_steps(self, what: Held) -> None:
+    async def _tell_steps(self, what: Held, after: After) -> None:
         start, block = await self._controls()
         try:
-            steps = [(name, self._raw(block, name, value)) for name, value in self._steps(block, what)]
+            steps = self._steps(block, what, after)
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
         for name, raw in steps:
             at = start + model(704).field(name).offset
             answer, self.frame = await self.client.exchange(self.number, Write(at, raw))
+            if isinstance(answer, Refused) and name in after and answer.code in NO_BLOCKS:
+                return await self._tell_steps(what, NOTHING)
             if isinstance(answer, Refused):
                 raise Rejected(answer.code, f"unit {self.number}: write {name}")
+        return None
 
-    def _steps(self, block: Sequence[int], what: Held) -> list[tuple[str, float]]:
-        """Return what to write, in order: values, the timer, and what switches them on last."""
+    def _steps(self, block: Sequence[int], what: Held, after: After) -> list[tuple[str, tuple[int, ...]]]:
+        """Return the registers to write, in order: values, the timer, and what switches them on last."""
+        steps = self._values(block, what, after)
+        return [(name, after.get(name) or self._raw(block, name, value)) for name, value in steps]
+
+    def _values(self, block: Sequence[int], what: Held, after: After) -> list[tuple[str, float]]:
         what = rounded_in(block, what)
         seconds = 0.0 if math.isnan(what.revert_s) else max(round(what.revert_s), 1)
         steps: list[tuple[str, float]] = []
@@ -222,8 +230,9 @@ class Unit:
             steps.append(("WSetEna", 1))
         if what.limit_frac >= 1.0:
             return [*steps, ("WMaxLimPctEna", 0)]
-        wished = [("WMaxLimPct", 100.0 * max(what.limit_frac, 0.0)), ("WMaxLimPctEnaRvrt", 0.0)]
-        wished.append(("WMaxLimPctRvrtTms", seconds))
+        wished = [("WMaxLimPct", 100.0 * max(what.limit_frac, 0.0))]
+        wished += [(name, 0.0) for name in after if name == "WMaxLimPctRvrt"]
+        wished += [("WMaxLimPctEnaRvrt", 0.0), ("WMaxLimPctRvrtTms", seconds)]
         steps += [(name, value) for name, value in wished if name == "WMaxLimPct" or self._has(block, name)]
         return [*steps, ("WMaxLimPctEna", 1)]
 
