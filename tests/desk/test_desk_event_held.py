@@ -9,7 +9,9 @@ import pytest
 from programs_stage import START, Programs
 
 from tieline.desk import events
+from tieline.desk.event_stack import newest
 from tieline.desk.programs import ProgramEvent
+from tieline.node.why_ended import told_ended
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
@@ -87,5 +89,31 @@ def test_what_stands_upon_an_event_that_ends_behind_a_limit_sinks_by_what_that_h
         for _ in range(3):
             gives = await stage.minute()
         assert gives.sum() == pytest.approx(10_000.0, rel=0.05)
+
+    asyncio.run(main())
+
+
+def test_why_tells_who_an_event_let_go_and_that_it_is_over() -> None:
+    """Feeder-1 is held for some minutes: feeder-2 gives all of it, and is too much as the limit goes."""
+
+    async def main() -> None:
+        stage = Held()
+        event = await stage.begun(20_000.0, START + TEN_NS)
+        await stage.minute()
+        await stage.limit(-25_000.0, 0.0)
+        await stage.minute()
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        for _ in range(3):
+            await stage.minute()
+        held = newest(stage.state, event.id)
+        assert held is not None
+        (gone, *_) = set(range(5, 10)).difference(held.rows.tolist())
+        (told,) = told_ended(stage.state, f"r{gone}", stage.clock.ns)
+        assert (told["source"], told["program"]) == ("program", event.id)
+        assert told["why"] == "the event let go of it, as it had too much"
+        while stage.clock.ns < START + TEN_NS + 2 * MINUTE_NS:
+            await stage.minute()
+        stays = f"r{held.rows[-1]}"
+        assert told_ended(stage.state, stays, stage.clock.ns)[0]["why"] == "the event is over"
 
     asyncio.run(main())
