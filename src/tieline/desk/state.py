@@ -285,7 +285,7 @@ class DeskState:
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
     withheld: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     """Whose answers the caps of a limit wait for that was just asked, by its record: measured."""
-    set_aside: list[SetAside] = field(default_factory=list)  # claims that contracts ended in the last day
+    set_aside: list[SetAside] = field(default_factory=list)  # claims that contracts and events ended in the last day
     called: dict[str, Called] = field(default_factory=dict)  # whom each event called and when, for budgets
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
