@@ -261,6 +261,7 @@ class DeskState:
     """By pool and product, then by batch and id, as they came."""
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     batch_texts: Newest = field(default_factory=Newest)  # as each came first, in its protocol's own words
+    batch_asks: Newest = field(default_factory=Newest)  # and a name of what each asked (`desk.refused.asks_of`)
     refused: dict[tuple[str, str, str, str], Refused] = field(default_factory=dict)  # that the market may count on
     disputed: dict[str, Refused] = field(default_factory=dict)  # awards that bind us at a price that is an error
     unread: dict[tuple[str, str], Unread] = field(default_factory=dict)  # by link and uid
