@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tieline.desk.agreed import ENERGY
 from tieline.desk.beside import left_beside
 from tieline.desk.charging import ONE_WAY_FRAC
+from tieline.desk.ends import least_within_w
 from tieline.desk.modes import barred
 from tieline.desk.offering import TYPICAL_SHARE, what_it_gives
 from tieline.desk.redispatch import headroom, kept_frac, left_wh
@@ -116,7 +117,7 @@ def foreseen(
     typical_w, energy_wh = _typical(state, pool, at_ns, now_ns, frac)
     known = _TYPICAL[state.fleet.kinds[rows]]
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, at_ns, with_timers=False)
-    free_w = np.minimum(typical_w, from_rest(state.fleet, rows, low_w, high_w)[0])
+    free_w = np.minimum(typical_w, from_rest(state.fleet, rows, least_within_w(state, rows, low_w), high_w)[0])
     power_w = np.where(known, np.where(may, free_w, 0.0), room.up_w)
     power_w = left_beside(state, rows, power_w, Level.MARKET, at_ns)
     energy_wh = np.where(known, energy_wh, now_wh)
