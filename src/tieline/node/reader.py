@@ -103,7 +103,7 @@ class NodeReader:
         self._grid: Mapping[str, GridReading] = {}
         self._exposure = Exposure()
         self._next_flow_s = float("-inf")
-        self.record, self.hours = Recorder(), Hours()
+        self.record, self.hours = Recorder(), Hours(sources.zone)
         self._past: Past | None = None
         node.after_beat.append(self._sample)
 
