@@ -35,7 +35,7 @@ from tieline.console.problems import LATER, Problem, good, malformed, refuse_con
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
-from tieline.errors import InvariantError, LinkDown
+from tieline.errors import InvariantError, LinkDown, Unrecordable
 from tieline.flow.begun import act
 from tieline.resource.claim import Refusal
 
@@ -119,6 +119,8 @@ def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
             response = Problem(404, f"there is no {route.subject or 'such thing'} of that name", value=name).response()
         except LinkDown as error:  # the journal's database: what was asked was not begun, or waits on
             response = Problem(503, str(error), LATER).response()
+        except Unrecordable as error:
+            response = Problem(422, str(error)).response()
         except InvariantError as error:
             response = Problem(500, str(error)).response()
         except ClientDisconnect:  # it hung up before all was said: nothing was begun, and nobody reads the answer

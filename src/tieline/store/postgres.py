@@ -21,8 +21,9 @@ from sqlalchemy.dialects import postgresql
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.store.asking import MOST_ROWS, Answer, no_table
+from tieline.store.faults import RecordFault, StoreDown, StoreError
 from tieline.store.head import Head
-from tieline.store.journal import SqlJournal, StoreDown, StoreError
+from tieline.store.journal import SqlJournal
 from tieline.store.schema import ddl
 from tieline.times import SECOND_NS
 
@@ -129,6 +130,8 @@ class _Connection:
         try:
             return act(self._db)
         except psycopg.Error as error:
+            if _is_content(error):
+                raise RecordFault(f"{self._place.name}: {self._place.says(error)}") from None
             if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) or _ends(error):
                 self._db.close()  # a server that says goodbye is still there for an instant
                 raise StoreDown(f"{self._place.name}: {self._place.says(error)}") from None
@@ -136,6 +139,17 @@ class _Connection:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _is_content(error: Any) -> bool:
+    """Return whether an error is of what was given: each try would end so, and the database is there.
+
+    Appendix A, class 22: data exception; class 54: program limit exceeded, which psycopg calls operational. NUL is
+    refused by psycopg itself, with no code.
+    """
+    import psycopg
+
+    return isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith("54")
 
 
 def _ends(error: Any) -> bool:
@@ -178,6 +192,7 @@ class PostgresJournal(SqlJournal):
         name = place.name
         try:
             self._line = _Connection(place, make, lambda: writer is not None and not writer._line.is_lost)
+            _require_unicode(place, next(iter(self._line.execute("SHOW server_encoding")))[0])
             if may_append:
                 for statement in ddl(postgresql.dialect()):  # type: ignore[no-untyped-call]
                     self._line.execute(statement)
@@ -237,6 +252,13 @@ class PostgresJournal(SqlJournal):
         """Return another connection to the same records."""
         url, folder, password = self._how
         return PostgresJournal(url, folder, password, writer=self)
+
+
+def _require_unicode(place: Place, encoding: str | bytes) -> None:
+    """Refuse a database that can't keep each character. Raises ConfigError."""
+    name = encoding.decode() if isinstance(encoding, bytes) else encoding
+    if name != "UTF8":
+        raise ConfigError(f"{place.name}: its encoding is {name}: make the database with ENCODING 'UTF8'")
 
 
 def _require_journal(place: Place, found: object) -> None:
