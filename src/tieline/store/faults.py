@@ -15,6 +15,10 @@ class StoreDown(StoreError, LinkDown):
     """The database is out of reach, or its disk full: that may pass, and what became of the last commit shows then."""
 
 
+class NoJournalYet(ConfigError):
+    """A database in which no server has made a journal: the first start makes it."""
+
+
 class RecordFault(StoreError, Unrecordable):
     """A record that the database can't keep by what it holds: it alone is refused, as it would be at each try."""
 

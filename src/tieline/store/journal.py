@@ -258,6 +258,13 @@ class SqlJournal:
             yield from map(record_of, rows)
             after_seq = int(rows[-1][0])
 
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield the rows as they stand, some at a time: `rows.COLUMNS` and the hash."""
+        sql, seq = f"SELECT {COLUMNS}, hash FROM record WHERE seq>? ORDER BY seq LIMIT {STEP}", 0
+        while rows := self._read(sql, (seq,)):
+            yield rows
+            seq = int(rows[-1][0])
+
     def about(
         self, subject: str, kinds: Sequence[str] = (), since_ns: int = 0, until_ns: int = 2**63 - 1
     ) -> list[Record]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,10 @@ from sqlalchemy.dialects import postgresql
 
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
-from tieline.store.asking import MOST_ROWS, Answer, no_table
-from tieline.store.faults import RecordFault, StoreDown, StoreError
+from tieline.store.faults import NoJournalYet, RecordFault, StoreDown, StoreError
 from tieline.store.head import Head
 from tieline.store.journal import SqlJournal
 from tieline.store.schema import ddl
-from tieline.times import SECOND_NS
 
 WRITER = 0x7469656C696E65
 """Key of the advisory lock of whoever appends: the journal has one writer."""
@@ -262,39 +259,6 @@ def _require_unicode(place: Place, encoding: str | bytes) -> None:
 
 
 def _require_journal(place: Place, found: object) -> None:
-    """Refuse a database in which no server has made a journal. Raises ConfigError."""
+    """Refuse a database in which no server has made a journal. Raises NoJournalYet."""
     if found is None:
-        raise ConfigError(f"{place.name}: holds no journal yet: `tieline serve` makes it")
-
-
-def ask_postgres(place: Place, query: str, timeout_ns: int, most_rows: int = MOST_ROWS) -> Answer:
-    """Return the answer to one SELECT, in a transaction that can't write and that the server itself ends in time.
-
-    Raises:
-        ConfigError: No server or no journal is there, the query is faulty, would write, or took longer than
-            `timeout_ns`.
-    """
-    import psycopg
-
-    try:
-        with place.connect() as db:
-            # Asked first, as what the query itself would be told is a missing table of the database, and no way out.
-            _require_journal(place, db.execute(_IS_THERE).fetchone()[0])
-            db.execute("SET default_transaction_read_only = on")
-            db.execute(f"SET statement_timeout = {max(timeout_ns // 1_000_000, 1)}")
-            # Row by row, so that no answer fills our memory; in binary, as that protocol takes one statement alone.
-            with db.cursor() as cursor:
-                rows = list(islice(cursor.stream(query, binary=True), most_rows + 1))
-                names = tuple(column.name for column in cursor.description or ())
-            return Answer(names, rows[:most_rows], len(rows) > most_rows)
-    except psycopg.errors.QueryCanceled:
-        raise ConfigError(
-            f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
-        ) from None
-    except psycopg.errors.ReadOnlySqlTransaction:
-        raise ConfigError(f"{query!r}: is refused: the records are read-only here") from None
-    except psycopg.errors.UndefinedTable as error:
-        named = (error.diag.message_primary or "").split('"')
-        raise ConfigError(no_table(query, named[1] if len(named) > 1 else "of that name")) from None
-    except (psycopg.Error, ValueError) as error:
-        raise ConfigError(f"{query!r}: {place.says(error)}") from None
+        raise NoJournalYet(f"{place.name}: holds no journal yet: `tieline serve` makes it")
