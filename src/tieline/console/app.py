@@ -99,11 +99,10 @@ def create_app(
 
 
 def who_asks(desk: Desk, headers: Any, cookies: Any) -> Who | None:
-    """Return who asks, by API token or by cookie; None: nobody that we know."""
+    """Return who asks, by API token or by cookie, with the devices of his scope as they are by now; None: nobody."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return desk.sessions.by_token(token)
-    return desk.sessions.who(cookies.get(COOKIE, ""))
+    is_token = scheme.lower() == "bearer" and bool(token)
+    return desk.scoped(desk.sessions.by_token(token) if is_token else desk.sessions.who(cookies.get(COOKIE, "")))
 
 
 def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:

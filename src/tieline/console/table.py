@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -38,6 +38,10 @@ class Desk:
     trader: Trader | None = None
     renew: Callable[[str], None] | None = None
     """Tells the server's terminal a new one-time link of somebody; None: people come back by their password."""
+
+    def scoped(self, who: Who | None) -> Who | None:
+        """Return somebody with the devices that his scope means by now in place of the sites that it names."""
+        return replace(who, scope=self.reader.devices_of(who.scope)) if who is not None and who.scope else who
 
 
 @dataclass
