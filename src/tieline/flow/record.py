@@ -56,12 +56,15 @@ def subject_of(text: str) -> str:
 
 def fault_of(record: Record) -> str:
     """Return why a database can't keep a record by what it holds, the same for each database; empty: it can."""
-    if len(record.subject) > _PLAIN and len(record.subject.encode(errors="surrogatepass")) > MOST_SUBJECT_BYTES:
-        return f"a subject of {len(record.subject)} characters: give at most {MOST_SUBJECT_BYTES} bytes"
-    if len(record.body) > MOST_BODY_BYTES:
-        return f"a body of {len(record.body)} bytes: give at most {MOST_BODY_BYTES}"
-    for name, text in (("id", record.id), ("subject", record.subject)):
-        if not text.isprintable() and (bad := next(filter(_is_unkept, text), "")):
+    subject, size = record.subject, len(record.body)
+    if len(subject) <= _PLAIN and size <= MOST_BODY_BYTES and subject.isprintable() and record.id.isprintable():
+        return ""  # nearly always
+    if len(subject.encode(errors="surrogatepass")) > MOST_SUBJECT_BYTES:
+        return f"a subject of {len(subject)} characters: give at most {MOST_SUBJECT_BYTES} bytes"
+    if size > MOST_BODY_BYTES:
+        return f"a body of {size} bytes: give at most {MOST_BODY_BYTES}"
+    for name, text in (("id", record.id), ("subject", subject)):
+        if bad := next(filter(_is_unkept, text), ""):
             return f"U+{ord(bad):04X} in its {name}: give text of whole characters without NUL"
     return ""
 
