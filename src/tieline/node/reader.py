@@ -101,7 +101,7 @@ class NodeReader:
         self._kept, self._commitments, self._book = Kept(), Commitments(self._tracked), read_alarms.AlarmBook()
         self._grid: Mapping[str, GridReading] = {}
         self._exposure, self._next_flow_s = Exposure(), float("-inf")
-        self.record, self.hours = Recorder(), Hours()
+        self.record, self.hours = Recorder(), Hours(sources.zone)
         self._past: Past | None = None
         node.after_beat.append(self._sample)
 
