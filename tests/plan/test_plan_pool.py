@@ -140,7 +140,7 @@ def test_reference_problem_r3_batteries_that_share_a_quarter_of_their_rating(cou
 def test_without_a_band_every_storage_does_what_it_would_alone() -> None:
     stores, price = reference_stores(50), reference_price()
     plan = plan_pool(stores, Terms(price), 0.25)
-    assert plan.cost == pytest.approx(float(plan_stores(stores, price, price, 0.25)[1].sum()), rel=1e-8)
+    assert plan.cost == pytest.approx(float(plan_stores(stores, price, price, 0.25).cost.sum()), rel=1e-8)
     assert plan.price_per_wh == pytest.approx(price, abs=1e-6)
 
 

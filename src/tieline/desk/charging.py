@@ -87,7 +87,7 @@ def plan(
     jitter = JITTER_FRAC * spread * noise(rows, len(starts)) / 1e6
     deliver_w = rated_w[:, None] * part[None, :]
     stores = _stores(state, rows)
-    power_w, _, _ = plan_stores(stores, buy / 1e6, sell / 1e6, STEP_NS / HOUR_NS, deliver_w, jitter)
+    power_w = plan_stores(stores, buy / 1e6, sell / 1e6, STEP_NS / HOUR_NS, deliver_w, jitter).power_w
     return np.minimum(power_w, 0.0), first_ns
 
 

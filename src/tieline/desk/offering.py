@@ -110,7 +110,7 @@ def water_price(price: Floats, energy_wh: Floats, sustained_w: Floats) -> Floats
     buy = price / 1e6
     # A negative price is a gift, not a cost: it must not make the schedule burn energy.
     sell = np.minimum(buy, buy / ONE_WAY_FRAC**2)
-    _, _, worth = plan_stores(stores, buy, sell, 1.0)
+    worth = plan_stores(stores, buy, sell, 1.0).worth_per_wh
     asks: Floats = np.ceil((worth / ONE_WAY_FRAC + WEAR_PER_WH) * 1e6 / ROUND_TO) * ROUND_TO
     return asks
 

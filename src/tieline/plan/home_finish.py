@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tieline.compiled import compiled
 from tieline.plan.home_columns import BEYOND, WATTS
 from tieline.plan.home_terms import Battery, Home, flat
-from tieline.plan.storage import plan_store
+from tieline.plan.kernel import plan_store
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -36,9 +36,9 @@ from tieline.plan.pool_scaled import (
     scaled_stores,
     units_of,
 )
-from tieline.plan.pool_terms import Course, Terms, checked_course, checked_stores, checked_terms
+from tieline.plan.pool_terms import Course, Terms, checked_course, checked_terms
 from tieline.plan.pool_words import GaveWay
-from tieline.plan.storage import Stores
+from tieline.plan.storage import Stores, checked_stores
 
 __all__ = ["Course", "GaveWay", "PoolPlan", "Stores", "Terms", "plan_pool"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.compiled import compiled
-from tieline.plan.storage import plan_store
+from tieline.plan.kernel import plan_store
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
