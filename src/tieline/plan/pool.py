@@ -15,6 +15,7 @@ Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if u
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,7 @@ from tieline.plan.pool_scaled import (
     scaled_band,
     scaled_stores,
     units_of,
+    within_room,
 )
 from tieline.plan.pool_terms import Course, Terms, checked_course, checked_terms
 from tieline.plan.pool_words import GaveWay
@@ -91,7 +93,7 @@ def plan_pool(
     checked_stores(stores)
     checked_course(course, len(stores.start_wh), steps)
     workers = executor or Here()
-    units = units_of(stores, band[0], band[1], hours)
+    units = units_of(within_room(stores, course, hours), band[0], band[1], hours)
     if len(stores.start_wh) > at_once:
         return plan_large(stores, course, scaled_band(terms, band, units), units, workers, seed)
     spread = spread or workers.spread
@@ -124,8 +126,10 @@ def _bound(scaled: Scaled, program: Program, price: Floats, spread: Spread) -> f
         ))  # fmt: skip
 
     storages = sum(spread(one, shards(len(scaled.gain))))
-    pool = (np.minimum(program.rates[0] + price, 0.0) * program.lengths[0]).sum() + price @ program.target[0]
-    return float(storages + pool + program.offset)
+    terms = np.append(np.minimum(program.rates[0] + price, 0.0) * program.lengths[0], price * program.target[0])
+    # Slack is dear: sums of it that nearly cancel are added up without rounding, and what each term has is taken off.
+    rounding = 8 * reach.EPSILON * (float(np.abs(terms).sum()) + abs(program.offset))
+    return math.fsum([storages, *terms, program.offset, -rounding])
 
 
 def _plan(scaled: Scaled, band: Band, program: Program, point: Point, units: Units, spread: Spread) -> PoolPlan:
