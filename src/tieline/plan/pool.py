@@ -8,7 +8,7 @@
 where energy(g) is what is drawn times the buying price less what is fed in times the selling price. An interior point
 with the storages eliminated one by one (`plan.interior`, `plan.newton`) finds schedules and the price of the pool's
 power at each step. The schedule is then made one that each device can follow to the last bit; at the prices found, the
-exact kernel (`plan.storage`) plans each storage by itself, which is the Lagrangian dual: no schedule costs less. The
+exact kernel (`plan.kernel`) plans each storage by itself, which is the Lagrangian dual: no schedule costs less. The
 difference is the gap. More than 100,000 storages are planned by the prices of a sample and passes (`plan.pool_large`).
 Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if used throughout.
 """
