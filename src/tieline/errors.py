@@ -19,6 +19,10 @@ class ConfigError(Error):
     """A setting that an operator must mend; the message names its path, the value and the limit."""
 
 
+class Unrecordable(Error):
+    """Text or a number that no record can hold: the act is refused alone, nothing of it was done, all else goes on."""
+
+
 class Infeasible(Error):
     """No answer meets every constraint; the message names those that clash."""
 

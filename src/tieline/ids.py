@@ -35,7 +35,11 @@ def derive(kind: str, *parts: str | int | float | bytes) -> str:
     framed = list[bytes]()
     for part in (kind, *parts):
         raw = (
-            part if isinstance(part, bytes) else repr(part).encode() if isinstance(part, float) else str(part).encode()
+            part
+            if isinstance(part, bytes)
+            else repr(part).encode()
+            if isinstance(part, float)
+            else str(part).encode(errors="surrogatepass")  # anybody's words have an id, also those no record holds
         )
         framed += (f"{type(part).__name__}:{len(raw)}:".encode(), raw)
     return f"{kind}:{_base32(blake2b(b''.join(framed), digest_size=_SIZE).digest())}"

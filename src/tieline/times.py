@@ -102,6 +102,17 @@ def market_day(day: date, zone: ZoneInfo) -> Interval:
     return Interval(to_ns(start), to_ns(end))
 
 
+def hour_start_ns(instant_ns: int, zone: ZoneInfo) -> int:
+    """Return when the hour of a zone's clock began that an instant lies in: not every zone is whole hours from UTC.
+
+    >>> iso(hour_start_ns(parse_iso("2026-06-01T12:50:00Z"), ZoneInfo("Asia/Kolkata")))
+    '2026-06-01T12:30:00Z'
+    """
+    offset = from_ns(instant_ns).astimezone(zone).utcoffset() or timedelta()
+    offset_ns = (offset.days * 86_400 + offset.seconds) * SECOND_NS
+    return floor_ns(instant_ns + offset_ns, HOUR_NS) - offset_ns
+
+
 def lengths_s(text: str) -> list[float]:
     """Return lengths of time such as `4s,15m,1h,1d` in seconds, rising, each once.
 

@@ -10,7 +10,8 @@ from upward import POOL, Answer, RecordingDesk
 
 from tieline.desk.ports import LinkHealth, Session
 from tieline.ids import derive
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.rim.clock import SystemClock
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor

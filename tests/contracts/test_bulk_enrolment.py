@@ -103,6 +103,24 @@ def test_a_faulty_row_is_refused_with_field_value_and_limit(row: dict, told: str
     assert made.rows[1].outcome == "added" and not made.is_taken and made.book == EnrolmentBook()
 
 
+INTERRUPTIBLE = {"program": "base-interruptible", "aggregation": "north-1"}
+
+
+@pytest.mark.parametrize("rows", [(INTERRUPTIBLE, {}), ({}, INTERRUPTIBLE)], ids=["never first", "never last"])
+def test_a_line_of_200_kw_is_promised_once_not_to_two_programs(rows: tuple[dict[str, str], ...]) -> None:
+    made = enrolled(*rows)
+    told = "; ".join(made.rows[1].faults)
+    assert not made.is_taken
+    assert "base-interruptible takes part beside no other" in told
+    assert "power_w = '150000': that is more than the resource has" in told
+    assert "50000 W: rating 200000, of it 150000 in" in told
+
+
+def test_a_line_stands_at_one_site(rows=(INTERRUPTIBLE, {**INTERRUPTIBLE, "location": "site-2"})) -> None:
+    made = enrolled(*rows)
+    assert "location = 'site-2': a resource is at one location" in "; ".join(made.rows[1].faults)
+
+
 def test_every_fault_of_a_row_is_told() -> None:
     made = enrolled({"kind": "toaster", "power_w": "0", "location": "site-9"})
     assert len(made.rows[0].faults) >= 3

@@ -17,6 +17,7 @@ from tieline.contract.enrolment import (
     Why,
     exclusion_refusal,
     overlap_refusal,
+    resource_refusal,
     step,
 )
 from tieline.contract.program import Review
@@ -146,9 +147,44 @@ def test_programs_that_take_part_beside_nothing_refuse_each_other() -> None:
     there = draft("a", program=other.id)
     asked = draft("b", program=never.id, market="else")
     assert exclusion_refusal(asked, never, [(there, other)]).holder == "a"
-    assert exclusion_refusal(draft("b", program=gives.id, market="else"), gives, [(there, other)]) is None
     bars = structs.replace(gives, excludes=("base-interruptible",))
     assert "exclude" in exclusion_refusal(draft("b", program=gives.id), bars, [(there, other)]).reason
+
+
+def test_never_is_never_whichever_of_two_programs_says_it_and_increments_go_together() -> None:
+    """150 kW of a plant of 200 were promised in base-interruptible and 150 more for emergencies; both became active."""
+    by_id = {one.id: one for one in sample_programs()}
+    never, gives = by_id["base-interruptible"], by_id["emergency-load-reduction"]
+    also = structs.replace(gives, id="another")
+    for one, other in ((never, gives), (gives, never)):
+        there = draft("a", program=other.id)
+        refused = exclusion_refusal(draft("b", program=one.id, market="else"), one, [(there, other)])
+        assert (refused.reason, refused.holder) == ("base-interruptible takes part beside no other", "a")
+    assert exclusion_refusal(draft("b", program=also.id), also, [(draft("a", program=gives.id), gives)]) is None
+    elsewhere = structs.replace(draft("a", program=gives.id), location="far")
+    assert exclusion_refusal(draft("b", program=never.id), never, [(elsewhere, gives)]) is not None
+
+
+def test_a_resource_is_at_one_location_at_a_time() -> None:
+    there = draft("a", 0, 10)
+    assert resource_refusal(structs.replace(draft("b", 5, 20), location="far"), [there]).limit.startswith("l, where")
+    assert resource_refusal(structs.replace(draft("b", 10, 20), location="far"), [there]) is None
+    assert resource_refusal(structs.replace(draft("b", 5, 20), location="far", resource="s"), [there]) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 10), st.integers(1, 200)), max_size=10))
+def test_at_no_instant_more_of_a_resource_is_promised_than_its_rating(asked) -> None:
+    taken: list[ProgramEnrolment] = []
+    for at, (start, length, watts) in enumerate(asked):
+        one = draft(f"e{at}", start, start + length, program=f"p{at}", market=f"m{at}")
+        one = structs.replace(one, power_w=float(watts), rating_w=200.0)
+        why = resource_refusal(one, taken)
+        if why is None:
+            taken.append(one)
+        else:
+            assert (why.field, why.value) == ("power_w", f"{watts}")
+    for instant in range(31):
+        assert sum(one.power_w for one in taken if one.starts_ns <= instant < one.ends_ns) <= 200
 
 
 @given(st.lists(st.sets(st.sampled_from("abcdef"), min_size=1), min_size=1, max_size=8))

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tieline.desk import events, redispatch
 from tieline.desk.cycle import Cycle
 from tieline.desk.event_tracking import EventTallies
-from tieline.desk.least_draw import drawable_w, followable, is_between, least_draw_w, whole_draws
+from tieline.desk.least_draw import drawable_w, followable, is_between, whole_draws
 from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
+from tieline.fleet.holding import least_draw_w
 from tieline.fleet.ledger import SLOT_NS
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import ClaimKind

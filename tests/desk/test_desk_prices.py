@@ -18,7 +18,7 @@ from tieline.resource.identity import Kind
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, from_ns, market_day
 
 ZONE = ZoneInfo("America/Chicago")
-ZONES = frozenset({"HB_NORTH", "HB_SOUTH"})
+ZONES = {"HB_NORTH": [ZONE], "HB_SOUTH": [ZONE]}
 T0 = 1_660_712_400 * 10**9 // HOUR_NS * HOUR_NS
 
 
@@ -80,6 +80,11 @@ def test_a_real_time_price_of_an_hour_stands_for_its_twelve_intervals_and_gaps_a
         ({"start_ns": [T0, T0]}, "start_ns", "one price for each step"),
         ({"start_ns": [T0, T0 + 1]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns at step_s 3600"),
         ({"start_ns": [T0, -HOUR_NS]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns at step_s 3600"),
+        (
+            {"start_ns": [T0, T0 % (24 * HOUR_NS)]},
+            "start_ns[1]",
+            "at most 1098 days ago, from 2019-08-15T05:00:00Z on",
+        ),
         (
             {"start_ns": [T0 + 370 * DAY_NS, T0 + 371 * DAY_NS]},
             "start_ns[1]",

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from modbus_room import Room, play
 
-from tieline.links.device.modbus.unit import Held
+from tieline.links.device.modbus.held import Held
 from tieline.links.device.sunspec_models import model
 from tieline.wire.sunspec.models import read_value
 

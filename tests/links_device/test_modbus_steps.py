@@ -17,7 +17,8 @@ from tieline.device.steps import steps_within, steps_within_rows
 from tieline.device.told import Unable, told
 from tieline.links.device.modbus.asking import asked_of
 from tieline.links.device.modbus.columns import asked_of_rows, laid, requests
-from tieline.links.device.modbus.unit import Held, Unit
+from tieline.links.device.modbus.held import Held
+from tieline.links.device.modbus.unit import Unit
 from tieline.resource.identity import Rating
 from tieline.simulate.sunspec_device import BASE, SunSpecDevice
 from tieline.wire.modbus.pdu import Read, Write, read_request

@@ -292,6 +292,19 @@ def test_a_plan_holds_from_its_start_to_its_end_and_an_opted_out_owner_holds_not
     assert (end.hold(150).why, math.isnan(end.hold(150).target_w)) == ("the owner opted out", True)
 
 
+@given(st.floats(-1e5, 1e5), st.floats(-5e3, 5e3), st.floats(0.0, 1e4))
+def test_no_fail_safe_crosses_the_owner_s_bounds_while_contact_is_lost_nor_as_it_comes_back(
+    power_w: float, low_w: float, width_w: float
+) -> None:
+    end = end_point(owner=Owner(Bounds(low_w, low_w + width_w)), safe=FailSafe(power_w, hold_s=600.0))
+    late = 200 * SECOND_NS
+    for why in ("contact is lost", "contact came back just now"):
+        held = end.hold(late)
+        assert held.why == why
+        assert low_w <= held.target_w <= low_w + width_w
+        end.hear(late)
+
+
 def test_contact_lost_past_the_trip_time_falls_back_and_stays_for_a_while_after_it_returns() -> None:
     end = end_point(plan(end_ns=10 * SECOND_NS), safe=FailSafe(-100.0))
     assert end.hold(5 * SECOND_NS).target_w == 1_000.0

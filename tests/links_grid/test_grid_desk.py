@@ -26,7 +26,8 @@ from tieline.flow.record import Record
 from tieline.links.grid.dnp3.binding import Binding, Peer
 from tieline.links.grid.dnp3.binding import Group as Bound
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.resource.admission import Principal
 from tieline.resource.claim import Quantity
 from tieline.resource.identity import Kind, Purpose

@@ -17,7 +17,8 @@ from tieline.desk.ports import BatchAnswer
 from tieline.errors import ConfigError, LinkDown
 from tieline.links.grid.dnp3.binding import Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.rim.certificates import Authority, Files, client_context, server_context
 from tieline.rim.clock import SystemClock
 from tieline.rim.http import HttpClient

@@ -190,7 +190,8 @@ BAD_METERS = [
     (changed(3, "2024-07-31T02:00:00-07:00,three"), "row 4: kwh = 'three': give a number"),
     (changed(3, "2024-07-31T02:00:00-07:00,inf"), "row 4: kwh = inf: give a finite number"),
     (changed(3, "2024-07-31T01:00:00-07:00,9"), "rows 3 and 4: two readings of 2024-07-31T08:00:00Z, 2 and 9 kWh"),
-    (changed(3, "2024-07-31T01:20:00-07:00,3"), "20 minutes apart"),
+    (changed(3, "2024-07-31T01:20:00-07:00,3"), "row 4: start = 2024-07-31T08:20:00Z: off the grid"),
+    ("\n".join(["start,kwh", *(f"2024-07-31T00:{m:02}:00-07:00,1" for m in (0, 20, 40))]), "20 minutes apart"),
     (changed(3, "2024-07-31T02:00:00-07:00,9e9"), "no meter has over 1e+06 kW: are these Wh?"),
     ("start,kwh,meter\n2024-07-31T00:00:00-07:00,1,\n", "row 2: meter is empty"),
     ("\n".join(GOOD[:2]), "one reading says nothing"),
@@ -355,3 +356,24 @@ def test_a_model_by_the_weather_from_files_says_what_it_learnt_from(folder: Path
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
     assert "no temperature of 2024-07-31 hour 16: give one for each hour of the event" in done.stderr
+
+
+def test_a_resource_is_a_level_and_the_one_of_a_rule_that_says_so(folder: Path) -> None:
+    """A row of the rules had it, and the verb refused it."""
+    as_one = baseline(folder, "caiso-10-in-10", "--level", "registration")
+    found = baseline(folder, "caiso-10-in-10", "--level", "resource")
+    assert (found["level"], found["total_kwh"]) == ("resource", as_one["total_kwh"])
+    assert baseline(folder, "naesb-meter-before-meter-after")["level"] == "resource"
+
+
+def test_hours_that_a_window_cuts_are_told_and_half_hours_are_not(folder: Path) -> None:
+    """ISO-NE's window ends half an hour before the event; of hourly readings the hour up to it was taken silently."""
+    found = baseline(folder, "iso-ne-mean-10-of-10")
+    said = [flag for flag in found["flags"] if "adjusts by -2.5 to -0.5 h" in flag]
+    assert len(said) == 1
+    assert "60 minute intervals don't divide: by those from 14:00 to 16:00 after midnight" in said[0]
+    assert "30 minutes or less" in said[0]
+    assert not any("don't divide" in flag for flag in baseline(folder, "caiso-10-in-10")["flags"])
+    halves = [(start.replace(":00:00-", f":{half}:00-"), kwh / 2) for start, kwh in site() for half in ("00", "30")]
+    (folder / "meter.csv").write_text("start,kwh\n" + "".join(f"{start},{kwh}\n" for start, kwh in halves))
+    assert not any("don't divide" in flag for flag in baseline(folder, "iso-ne-mean-10-of-10")["flags"])

@@ -10,13 +10,14 @@ from test_why_parts import asked, play
 
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.screens import AskLimit
-from tieline.node.operator import NodeOperator
+from tieline.node.operator import NodeOperator, beyond_rating
 from tieline.node.plain import finite
 from tieline.node.read_resource import resource_view
 from tieline.node.read_trace import told_of
 from tieline.node.runtime import Node
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
+from tieline.store.importing import read_fleet
 from tieline.times import MINUTE_NS
 
 
@@ -58,6 +59,16 @@ def test_every_limit_on_a_device_is_listed_with_its_holder_and_what_leaves_it_no
     assert " W to open (its share of a limit on feeder-1) by console (ENVELOPE)" in told
     assert "allowed: 112 W to 112 W" in told, "the weakest asks for more"
     assert all(limit["by"]["claim"] in over_command["chains"] for limit in over_command["limits"])
+
+
+def test_a_device_that_takes_nothing_is_rated_from_zero(tmp_path: Path) -> None:
+    (tmp_path / "devices.csv").write_text("id,kind,max_inject_w,max_absorb_w\npv-1,pv,6000,0\n")
+    fleet = read_fleet(tmp_path / "devices.csv")
+    words = (
+        "it can't be met: pv-1 is rated for 0 to 6000 W, which is less than the {} W asked; {} W is as near as it comes"
+    )
+    for low_w, high_w, asked_w, nearest in ((7e3, 9e3, "7000 to 9000", "6000"), (-9e3, -7e3, "-9000 to -7000", "0")):
+        assert beyond_rating(fleet, "pv-1", AskLimit(low_w, high_w, 10, "x")) == words.format(asked_w, nearest)
 
 
 def test_a_limit_beyond_the_rating_of_what_it_is_on_is_taken_and_says_how_near_it_comes(tmp_path: Path) -> None:

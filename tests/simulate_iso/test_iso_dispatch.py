@@ -15,7 +15,8 @@ from half_open import HalfOpen
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.ports import Session as LinkSession
 from tieline.errors import LinkDown, PeerError
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
@@ -221,6 +222,8 @@ def test_a_link_that_begins_anew_gives_every_batch_the_answer_that_it_had_though
         await asyncio.sleep(2_400)
         first.update({uid: each.response for uid, r in scene.market.seen.replies.items() for each in r.replies})
         scene.market.seen.replies.clear()
+        for made in scene.market.batches.values():
+            made.status = "RECEIVED"
         link = scene.link
         async with HttpClient() as client:  # nothing is known to it but what the desk knows
             again = IsoWeb(link._settings, client, scene.desk, scene.clock, np.random.default_rng(9))

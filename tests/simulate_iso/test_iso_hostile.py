@@ -11,7 +11,8 @@ import pytest
 from iso_desk import ScheduleDesk
 
 from tieline.errors import PeerError
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.rim.clock import SystemClock
 from tieline.rim.http import HttpClient
 from tieline.wire.ads.codec import MOST_BYTES

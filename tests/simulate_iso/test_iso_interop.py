@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from iso_desk import ScheduleDesk
 
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.rim.http import HttpClient
 from tieline.times import MINUTE_NS, SECOND_NS
 

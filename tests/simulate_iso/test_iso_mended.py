@@ -18,7 +18,8 @@ from tieline.desk.desk import Desk
 from tieline.desk.ports import Award, Offer, Segment
 from tieline.fleet.ledger import Ledger
 from tieline.ids import derive
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.node.read_refused import refused_by_us
 from tieline.resource.identity import Kind
 from tieline.simulate.iso.market import Published

@@ -9,7 +9,8 @@ from iso_desk import ScheduleDesk
 
 from tieline.errors import ConfigError
 from tieline.links.grid.iso_batches import number, without
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.rim.clock import SystemClock
 from tieline.rim.http import HttpClient
 from tieline.simulate.iso.auction import clear, supplied

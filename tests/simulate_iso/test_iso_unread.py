@@ -13,7 +13,8 @@ from iso_desk import ScheduleDesk
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.rim.http import HttpClient
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults

@@ -10,7 +10,8 @@ from iso_desk import ScheduleDesk
 
 from patience import until
 from tieline.desk.ports import LinkHealth, Session
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.node.read_alarms import DOWN_NS, link_alarms
 from tieline.node.read_monitor import links_of
 from tieline.rim.clock import SystemClock

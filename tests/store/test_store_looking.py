@@ -108,6 +108,12 @@ def test_readings_are_summed_by_group_and_joined_with_records(folder: Path) -> N
     assert asked(folder, both) == [["Test", 8]]
 
 
+def test_no_zero_is_negative(folder: Path) -> None:
+    query = "SELECT -1.0::DOUBLE * value AS turned, -2.5::DOUBLE FROM readings WHERE value = 0"
+    assert run("sql", query, "--data", str(folder)).stdout.splitlines()[1] == "0.0\t-2.5"
+    assert str(asked(folder, query)) == "[[0.0, -2.5]]"
+
+
 def test_a_server_that_moves_its_log_meanwhile_doubles_and_hides_nothing(folder: Path) -> None:
     segment = next((folder / "readings").glob("*.arrows"))
     kept = segment.read_bytes()

@@ -1,5 +1,6 @@
 """The journal against a real PostgreSQL: the same chain as in SQLite, kept over a crash of the server."""
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -201,12 +202,45 @@ def test_a_second_writer_is_refused_and_no_error_shows_the_password(url: str, tm
     first.close()
 
 
-def test_a_table_that_is_none_is_answered_with_those_that_are(url: str, tmp_path: Path) -> None:
-    from tieline.store.postgres import Place, PostgresJournal, ask_postgres
+def test_no_word_of_a_question_reaches_the_server_whatever_its_user_may_do(
+    server: PgServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user is a superuser: a read-only transaction of his would run programs, and end the server's sessions."""
+    from tieline.store.postgres import PostgresJournal
 
-    PostgresJournal(url, tmp_path).close()
-    with pytest.raises(ConfigError, match="there is no table resources: the tables are record, readings, resource"):
-        ask_postgres(Place(url, None), "SELECT * FROM resources", 1_000_000_000)
+    folder = tmp_path / "works"
+    monkeypatch.setenv("TIELINE_JOURNAL_PASSWORD", "secret")
+    told = CliRunner().invoke(main, ["init", str(folder), "--journal", url.replace(":secret@", "@")])
+    assert told.exit_code == 0, told.output
+    journal = PostgresJournal(url, folder)
+    journal.append([*facts(0, 2_500), Record("last", "Test", "é'\"", 9, ("r1", "r2"), b"\x01")])
+    run = Path(server.folder) / "run"
+    with psycopg.connect(server.url, autocommit=True) as other:
+        mine = other.info.backend_pid
+        for query in (
+            f"copy (select 1) to program 'touch {run}'",
+            f"COPY (SELECT 1) TO '{run}'",
+            f"select pg_terminate_backend({mine})",
+            "select lo_from_bytea(0, 'x')",
+            "select pg_read_file('/etc/passwd')",
+            f"select * from read_text('{server.folder}/log')",
+            "SELECT set_config('default_transaction_read_only', 'off', false); DELETE FROM record",
+            "WITH gone AS (DELETE FROM record RETURNING *) SELECT * FROM gone",
+            "SELECT * FROM resources",
+        ):
+            told = CliRunner().invoke(main, ["sql", query, "--data", str(folder)])
+            assert told.exit_code == 2, (query, told.output)
+            assert len(told.output.splitlines()) == 1, told.output
+        assert other.execute("SELECT count(*) FROM record").fetchone() == (2_501,)
+    assert "there is no table resources: the tables are record, readings, resource" in told.output
+    assert not run.exists()
+    query = "SELECT seq, id, subject, caused_by, body, hash FROM record WHERE subject LIKE 'é%'"
+    told = CliRunner().invoke(main, ["sql", query, "--data", str(folder), "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["rows"] == [
+        [2_501, "last", "é'\"", '["r1", "r2"]', "01", journal.last_hash.hex()]
+    ], told.stdout
+    journal.close()
 
 
 @pytest.mark.parametrize(
@@ -230,3 +264,26 @@ def test_a_question_before_the_first_server_says_who_makes_the_journal(
     assert told.exit_code == 2
     assert "holds no journal yet: `tieline serve` makes it" in told.output
     assert "relation" not in told.output
+
+
+def test_a_folder_that_was_just_made_for_a_database_is_healthy_unless_it_had_records(
+    server: PgServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.renew()
+    monkeypatch.setenv("TIELINE_JOURNAL_PASSWORD", PASSWORD)
+    folder, table = tmp_path / "works", tmp_path / "devices.csv"
+    table.write_text("id,kind,max_inject_w,max_absorb_w,energy_wh\nbattery-1,battery,5000,5000,10000\n")
+    for words in (
+        ("init", str(folder), "--journal", server.url_of_user),
+        ("import", str(table), "--data", str(folder)),
+    ):
+        made = CliRunner().invoke(main, list(words))
+        assert made.exit_code == 0, made.output
+    told = CliRunner().invoke(main, ["doctor", "--data", str(folder), "--json"])
+    found = json.loads(told.stdout)
+    assert (told.exit_code, found["healthy"], found["journal"]["ok"]) == (0, True, True), told.output
+    assert found["journal"]["says"].startswith("no records yet: postgresql://127.0.0.1")
+    assert found["journal"]["says"].endswith("holds no journal yet: `tieline serve` makes it")
+    (folder / "journal.head").write_bytes(b"another database's")
+    told = CliRunner().invoke(main, ["doctor", "--data", str(folder), "--json"])
+    assert (told.exit_code, json.loads(told.stdout)["journal"]["ok"]) == (1, False), told.output

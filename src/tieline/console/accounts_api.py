@@ -13,6 +13,7 @@ from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
 from tieline.console.table import Call, Route
 from tieline.ids import MOST_NAME, NAME, is_name
+from tieline.resource.identity import Kind
 
 FIRST_TIME = "The first time, use the one-time link that the server printed when it started."
 NEW_LINK = "the terminal of the server prints a new one-time link at each sign-out, and when you press Enter there"
@@ -35,7 +36,7 @@ class Enrol(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Invite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody to let in, with roles; `scope` names the resources that an owner sees.
+    """Somebody to let in, with roles; `scope` names the devices that an owner sees, or sites: all behind one by then.
 
     `is_machine`: no link is made, the account stands at once and has tokens alone; so has one whose only role is
     `gateway`.
@@ -133,7 +134,8 @@ def _me(call: Call, who: Who) -> Me:
     may = tuple(action.value for action, roles in ALLOWED.items() if roles & set(who.roles))
     shell = call.desk.reader.shell()
     says = "" if who.is_token else call.desk.accounts.says_of(who.name)
-    return Me(who.name, who.roles, may, tuple(sorted(who.scope)), shell.utility, shell.zone, shell.setting, says)
+    scope = tuple(sorted(call.desk.reader.devices_of(who.scope)))
+    return Me(who.name, who.roles, may, scope, shell.utility, shell.zone, shell.setting, says)
 
 
 def _peer(call: Call) -> str:
@@ -263,11 +265,11 @@ async def _invite(call: Call) -> Invited:
 
 def _require_device(call: Call, resource: str) -> None:
     try:
-        is_group = call.desk.reader.resource(resource).is_group
+        found = call.desk.reader.resource(resource)
     except KeyError:
-        is_group = True
-    if is_group:
-        raise Problem(422, "there is no device of that name", field="scope", value=resource[:80])
+        found = None
+    if found is None or (found.is_group and found.kind != Kind.SITE.value):
+        raise Problem(422, "there is no device or site of that name", field="scope", value=resource[:80])
 
 
 async def _close(call: Call) -> AccountRow:

@@ -35,7 +35,7 @@ from tieline.console.problems import LATER, Problem, good, malformed, refuse_con
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
-from tieline.errors import InvariantError, LinkDown
+from tieline.errors import InvariantError, LinkDown, Unrecordable
 from tieline.flow.begun import act
 from tieline.resource.claim import Refusal
 
@@ -99,11 +99,10 @@ def create_app(
 
 
 def who_asks(desk: Desk, headers: Any, cookies: Any) -> Who | None:
-    """Return who asks, by API token or by cookie; None: nobody that we know."""
+    """Return who asks, by API token or by cookie, with the devices of his scope as they are by now; None: nobody."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return desk.sessions.by_token(token)
-    return desk.sessions.who(cookies.get(COOKIE, ""))
+    is_token = scheme.lower() == "bearer" and bool(token)
+    return desk.scoped(desk.sessions.by_token(token) if is_token else desk.sessions.who(cookies.get(COOKIE, "")))
 
 
 def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
@@ -119,6 +118,8 @@ def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
             response = Problem(404, f"there is no {route.subject or 'such thing'} of that name", value=name).response()
         except LinkDown as error:  # the journal's database: what was asked was not begun, or waits on
             response = Problem(503, str(error), LATER).response()
+        except Unrecordable as error:
+            response = Problem(422, str(error)).response()
         except InvariantError as error:
             response = Problem(500, str(error)).response()
         except ClientDisconnect:  # it hung up before all was said: nothing was begun, and nobody reads the answer

@@ -72,8 +72,8 @@ class Live:
     def _who(self, socket: WebSocket) -> Who | None:
         scheme, _, token = socket.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._desk.sessions.by_token(token)
-        return self._desk.sessions.who(socket.cookies.get(COOKIE, ""))
+            return self._desk.scoped(self._desk.sessions.by_token(token))
+        return self._desk.scoped(self._desk.sessions.who(socket.cookies.get(COOKIE, "")))
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one socket until it closes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -14,11 +14,13 @@ from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Action
 from tieline.console.auth.second import SecondPerson
 from tieline.console.auth.sessions import Sessions, Who
-from tieline.console.problems import Problem
+from tieline.console.problems import PLAIN, Problem, is_control
 from tieline.desk.screens import KEY, Intake, Operator, Reader, Trader
 from tieline.times import parse_iso
 
 MOST_KEY = 255
+MOST_PART = 512
+"""Characters of a part of a path: each name of ours has fewer."""
 
 
 @dataclass
@@ -36,6 +38,10 @@ class Desk:
     trader: Trader | None = None
     renew: Callable[[str], None] | None = None
     """Tells the server's terminal a new one-time link of somebody; None: people come back by their password."""
+
+    def scoped(self, who: Who | None) -> Who | None:
+        """Return somebody with the devices that his scope means by now in place of the sites that it names."""
+        return replace(who, scope=self.reader.devices_of(who.scope)) if who is not None and who.scope else who
 
 
 @dataclass
@@ -71,8 +77,12 @@ class Call:
         return self.who.name if self.who else ""
 
     def path(self, key: str) -> str:
-        """Return a part of the path."""
-        return str(self.names[key] if self.names else self.request.path_params[key])
+        """Return a part of the path. Raises Problem 422 where it is too long for a name, or holds what none does."""
+        text = str(self.names[key] if self.names else self.request.path_params[key])
+        if len(text) > MOST_PART or any(map(is_control, text)):
+            limit = f"up to {MOST_PART} characters: {PLAIN}"
+            raise Problem(422, f"{key} is no name", field=key, value=text[:80], limit=limit)
+        return text
 
     def number(self, key: str, default: int, least: int, most: int) -> int:
         """Return a whole number of the query. Raises Problem 422 naming it where it is none or outside its limits."""

@@ -17,6 +17,7 @@ from tieline.contract.enrolment import (
     enrolment_id,
     exclusion_refusal,
     overlap_refusal,
+    resource_refusal,
     step,
 )
 from tieline.contract.membership import EnrolmentBook, must, review_memberships, too_small, version_at
@@ -79,8 +80,19 @@ class _Desk:
         self.there = dict(book.enrolments)
         self.row_of: dict[str, int] = {}
         self.at_place: dict[str, list[ProgramEnrolment]] = {}
+        self.of_resource: dict[str, list[ProgramEnrolment]] = {}
         for one in self.there.values():
-            self.at_place.setdefault(one.location, []).append(one)
+            self.hold(one)
+
+    def hold(self, one: ProgramEnrolment) -> None:
+        """Take an enrolment as one that later rows have to stand beside."""
+        self.at_place.setdefault(one.location, []).append(one)
+        self.of_resource.setdefault(one.resource, []).append(one)
+
+    def near(self, asked: ProgramEnrolment) -> list[ProgramEnrolment]:
+        """Return who is enrolled at the location, and the resource's own enrolments elsewhere."""
+        here = self.at_place.get(asked.location, [])
+        return here + [one for one in self.of_resource.get(asked.resource, []) if one.location != asked.location]
 
     def program(self, name: str, at_ns: int) -> AnyProgram | None:
         """Return the version of a program that holds at an instant, or None."""
@@ -126,7 +138,7 @@ def enrol_rows(
             continue
         made = _submitted(asked, desk, by)
         desk.row_of[made.id], desk.there[made.id] = number, made
-        desk.at_place.setdefault(made.location, []).append(made)
+        desk.hold(made)
         reports.append(RowReport(number, "added", made.id, made.state))
     if any(report.outcome == "refused" for report in reports):
         return Bulk(tuple(reports), book, ())
@@ -257,11 +269,12 @@ def _clashes(desk: _Desk, asked: ProgramEnrolment, known: ProgramEnrolment | Non
     program = desk.program(asked.program, asked.starts_ns)
     if program is None:
         raise InvariantError(f"{asked.program} was found and is gone")
-    others = desk.at_place.get(asked.location, [])
+    others = desk.near(asked)
     paired = [(one, its) for one in others if (its := desk.program(one.program, one.starts_ns)) is not None]
     found: list[Refusal | None] = [
         overlap_refusal(asked, others),
         exclusion_refusal(asked, program, paired),
+        resource_refusal(asked, others),
         desk.promises.dual_refusal(asked, program),
     ]
     return [f"{why.field} = {why.value!r}: {why}" for why in found if why is not None]

@@ -198,19 +198,57 @@ def overlap_refusal(asked: ProgramEnrolment, others: Iterable[ProgramEnrolment])
 def exclusion_refusal(
     asked: ProgramEnrolment, program: AnyProgram, others: Iterable[tuple[ProgramEnrolment, AnyProgram]]
 ) -> Refusal | None:
-    """Return which program at the location forbids this one, or is forbidden by it, or None.
+    """Return which program at the location, or of the resource, forbids this one, or is forbidden by it, or None.
 
-    A program that takes part beside nothing (`dual = "never"`) goes with those alone that give increments.
+    A program that takes part beside nothing (`dual = "never"`) does so whichever of the two it is: one that gives
+    increments gives them beside others that do.
     """
-    mine = Span(asked.starts_ns, asked.ends_ns)
-    for other, its in others:
-        if other.id == asked.id or other.location != asked.location or other.program == asked.program:
-            continue
-        if other.alive_to_ns <= other.starts_ns or not overlaps(mine, Span(other.starts_ns, other.alive_to_ns)):
+    for other, its in _beside(asked, others):
+        if other.program == asked.program:
             continue
         if its.id in program.excludes or program.id in its.excludes:
             return Refusal("these programs exclude each other", "program", program.id, f"not beside {its.id}", other.id)
-        if program.dual == "never" and its.dual == "never":
-            limit = f"one that gives increments, beside {its.id}"
-            return Refusal("neither program takes part beside another", "program", program.id, limit, other.id)
+        alone = next((one.id for one in (program, its) if one.dual == "never"), None)
+        if alone is not None:
+            limit = f"a program that gives increments, beside {its.id}" if alone != its.id else f"not beside {its.id}"
+            return Refusal(f"{alone} takes part beside no other", "program", program.id, limit, other.id)
     return None
+
+
+def resource_refusal(asked: ProgramEnrolment, others: Iterable[ProgramEnrolment]) -> Refusal | None:
+    """Return why a resource can't serve so much more, or there, or None: it stands at one place, and has one rating.
+
+    The rating is the least that an enrolment gives beyond its own power; where none does, the most that one promises.
+    """
+    mine = [one for one in others if one.id != asked.id and one.resource == asked.resource and _meets(asked, one)]
+    for other in mine:
+        if other.location != asked.location:
+            limit = f"{other.location}, where it stands then"
+            return Refusal("a resource is at one location", "location", asked.location, limit, other.id)
+    every = [asked, *mine]
+    given = [one.rating_w for one in every if one.rating_w > one.power_w]
+    rating_w = min(given) if given else max(one.rating_w for one in every)
+    for at_ns in sorted({max(one.starts_ns, asked.starts_ns) for one in every}):
+        there = [one for one in every if one.starts_ns <= at_ns < one.alive_to_ns]
+        total_w = sum(one.power_w for one in there)
+        if total_w > rating_w * (1 + 1e-9):
+            held = ", ".join(f"{one.power_w:g} in {one.program}" for one in there if one is not asked)
+            limit = f"{max(rating_w - (total_w - asked.power_w), 0):g} W: rating {rating_w:g}, of it {held}"
+            return Refusal("that is more than the resource has", "power_w", f"{asked.power_w:g}", limit, mine[0].id)
+    return None
+
+
+def _meets(asked: ProgramEnrolment, other: ProgramEnrolment) -> bool:
+    """Return whether two enrolments are alive at some instant together."""
+    is_alive = other.alive_to_ns > other.starts_ns
+    return is_alive and overlaps(Span(asked.starts_ns, asked.ends_ns), Span(other.starts_ns, other.alive_to_ns))
+
+
+def _beside(
+    asked: ProgramEnrolment, others: Iterable[tuple[ProgramEnrolment, AnyProgram]]
+) -> Iterable[tuple[ProgramEnrolment, AnyProgram]]:
+    """Yield who is there at the time, of the same location or the same resource, with the program."""
+    for other, its in others:
+        is_near = other.location == asked.location or other.resource == asked.resource
+        if other.id != asked.id and is_near and _meets(asked, other):
+            yield other, its

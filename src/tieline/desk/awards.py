@@ -21,7 +21,7 @@ from tieline.desk.facts import (
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.redispatch import BY_KILL
-from tieline.desk.refused import EXPIRED, NEWER, OVER, is_repriced
+from tieline.desk.refused import EXPIRED, NEWER, OVER, asks_of, is_repriced
 from tieline.desk.state import DeskState
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
@@ -225,6 +225,8 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
         for award in awards_at(state, instruction.pool, instruction.start_ns, instruction.product):
             if derive("award", award.id) not in causes:
                 causes.append(derive("award", award.id))
+    if known is not None and not accepted and state.batch_asks.get(batch.uid) == asks_of(batch):
+        return [], known  # sent anew as it was, and refused as it was: for one reason, the first
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
     subject = batch.instructions[0].pool if batch.instructions else ""
     # One that takes effect has the id that its consequences name; the ISO may send a refused one anew under its UID.

@@ -17,6 +17,7 @@ from tieline.desk.enrolled import Enrolled
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, ConsentChanged, EnrolmentsTaken, EventChanged
 from tieline.desk.programs import EventState
 from tieline.fleet.claims import ClaimBatch
+from tieline.resource.claim import ClaimEnd
 from tieline.times import DAY_NS
 
 if TYPE_CHECKING:
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 
 SET_ASIDE = "set aside"
 """How the end of claims begins that no contract lets stand."""
-ASIDE_NS, MOST_ASIDE = DAY_NS, 4_096
-"""For how long what was set aside is told of, and of how many ends at most."""
+ASIDE_NS, MOST_ASIDE, MOST_ASIDE_ROWS = DAY_NS, 4_096, 4_000_000
+"""For how long what was set aside is told of, and of how many ends and rows at most."""
+_EVENT_ENDS = {
+    ClaimEnd.COMPLETED.value: "the event is over",
+    ClaimEnd.CANCELLED.value: "the event was cancelled, or the kill switch pressed",
+    ClaimEnd.SUPERSEDED.value: "the event let go of it, as it had too much",
+}
 KEPT_NS = 800 * DAY_NS
 """No budget reaches further back than a season of a year and the one that it is compared with."""
 
@@ -54,7 +60,7 @@ class Called:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SetAside:
-    """Claims on some rows that were set aside by contracts: what stood, on whom, when it ended and by which record."""
+    """Claims on some rows that contracts set aside or their event ended: what stood, on whom, when, by which record."""
 
     batch: ClaimBatch
     rows: NDArray[np.int32]
@@ -64,17 +70,25 @@ class SetAside:
 
 
 def note_aside(state: DeskState, record_id: str, fact: ClaimsEnded, at_ns: int) -> None:
-    """Note which claims are set aside, before they end: `tieline why` tells of them for a day."""
-    if not fact.because.startswith(SET_ASIDE) or fact.rows is None:
+    """Note which claims contracts set aside or events end, before they do: `tieline why` tells of them for a day."""
+    of_event = state.events.get(fact.program) is not None
+    why = _EVENT_ENDS.get(fact.why, "") if of_event else ""
+    why = fact.because if fact.because.startswith(SET_ASIDE) else why
+    if not why:
         return
-    key, rows = (fact.source, fact.program, fact.quantity, fact.scope), fact.rows.array()
-    for batch, alive in state.claims.batches():
+    key = (fact.source, fact.program, fact.quantity, fact.scope)
+    stood = [(batch, batch.rows[alive]) for batch, alive in state.claims.batches()]
+    if of_event and fact.rows is None and fact.program in state.event_called:
+        batch = state.event_called[fact.program]
+        stood = [(batch, batch.rows)]  # its claims may have run out with it
+    for batch, rows in stood:
         if (batch.source, batch.program, batch.quantity.value, batch.scope) == key:
-            mine = np.intersect1d(batch.rows[alive], rows).astype(np.int32)
+            mine = rows if fact.rows is None else np.intersect1d(rows, fact.rows.array()).astype(np.int32)
             if len(mine):
-                state.set_aside.append(SetAside(batch, mine, at_ns, fact.because, record_id))
-    kept = [one for one in state.set_aside if one.at_ns > at_ns - ASIDE_NS]
-    state.set_aside[:] = kept[-MOST_ASIDE:]
+                state.set_aside.append(SetAside(batch, mine, at_ns, why, record_id))
+    kept = [one for one in state.set_aside[-MOST_ASIDE:] if one.at_ns > at_ns - ASIDE_NS]
+    newer = np.cumsum([len(one.rows) for one in reversed(kept)])
+    state.set_aside[:] = kept[len(kept) - int(np.searchsorted(newer, MOST_ASIDE_ROWS, side="right")) :]
 
 
 def take_book(state: DeskState, record_id: str, fact: EnrolmentsTaken) -> None:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from tieline.desk.charge_columns import NO_CAR
 from tieline.desk.disobedience import NOISE_W
-from tieline.desk.least_draw import least_draw_w
 from tieline.desk.state import DeskState
 from tieline.desk.wants import TRIED_NS, TRY_NS, TURN_NS, TURNS_FRAC, first_part
 from tieline.fleet.columns import first_true
+from tieline.fleet.holding import least_draw_w
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]

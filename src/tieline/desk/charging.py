@@ -97,7 +97,7 @@ def _prices(
     starts: NDArray[np.int64], awards: Sequence[Award], price: Mapping[int, float], rated_w: float
 ) -> tuple[Floats, Floats, Floats, float]:
     """Return buying and selling price of each step, which part of its rating a store gives, and what is too dear."""
-    buy = np.array([price.get(int(at) // HOUR_NS * HOUR_NS, np.nan) for at in starts])
+    buy = _of_hour(price, starts)
     dear = float(np.max(np.abs(np.nan_to_num(buy)))) + 1_000.0
     # Nothing is bought in an hour without a price, nor in one that is awarded: it would be taken from what is owed.
     buy = np.where(np.isfinite(buy), buy, dear)
@@ -110,6 +110,15 @@ def _prices(
     # Nothing is given outside of awards, so that the selling price there only has to keep the cost convex.
     sell = np.where(part > 0, sell, np.minimum(buy, buy / ONE_WAY_FRAC**2))
     return buy, sell, part, dear
+
+
+def _of_hour(price: Mapping[int, float], starts: NDArray[np.int64]) -> Floats:
+    """Return the price of the hour that each step lies in (NaN: none), whichever minute a zone's hours begin at."""
+    hours = np.array(sorted(price), np.int64)
+    known = np.append(np.array([price[at] for at in hours.tolist()]), np.nan)
+    at = np.searchsorted(hours, starts, "right") - 1
+    there = (at >= 0) & (starts < hours[at] + HOUR_NS) if len(hours) else np.zeros(len(starts), np.bool_)
+    return known[np.where(there, at, len(hours))]
 
 
 def _stores(state: DeskState, rows: Rows) -> Stores:

@@ -19,7 +19,7 @@ from tieline.desk import asks, charging, consents, counting, groups, pay_back, p
 from tieline.desk.declared import is_untrue
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
-from tieline.desk.least_draw import followable, least_draw_w
+from tieline.desk.least_draw import followable
 from tieline.desk.least_times import just_let_go
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed, sold_ahead_w
 from tieline.desk.on_or_off import whole
@@ -29,6 +29,7 @@ from tieline.desk.trim import NOTHING, split_by_called
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
+from tieline.fleet.holding import least_draw_w
 from tieline.pool.availability import by_group
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 

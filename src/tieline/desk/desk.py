@@ -128,6 +128,7 @@ class Desk:
 
         Raises:
             LinkDown: The journal is away for now; nothing was applied.
+            Unrecordable: No record can hold what was asked; nothing was applied, and all else goes on.
             InvariantError: The journal failed; nothing may be answered or sent.
         """
         if not entries:

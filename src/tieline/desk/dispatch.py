@@ -18,7 +18,7 @@ from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued, ReleaseStaged
 from tieline.desk.groups import shared_out
-from tieline.desk.least_draw import drawable_w, is_between, least_draw_w, resolved_w
+from tieline.desk.least_draw import drawable_w, is_between, resolved_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.packed import Causes, Packed
 from tieline.desk.reasons import Told, Why
@@ -26,6 +26,7 @@ from tieline.desk.release import decide_release
 from tieline.desk.state import LEASE_NS, DeskState
 from tieline.fleet.claims import Settled
 from tieline.fleet.columns import Fleet, places
+from tieline.fleet.holding import least_draw_w
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
 from tieline.resource.arbitrate import REMOTE_LEVELS

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
+from tieline.fleet.holding import followed_low_w, stands_within_w
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
-OFF_FRAC = 1e-6
-"""A limit that is so much of its rating below that rating leaves a load that is on or off no room to run."""
 
 
 def end_w(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high_w: Floats) -> Floats:
@@ -24,12 +23,14 @@ def uncalled_w(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats) -> F
     """Return what each row does within limits while nobody calls it (W): its base, as far as they let it.
 
     What is on or off draws all of its rating or nothing: by its link a limit below that rating switches it off, however
-    little it would draw.
+    little it would draw. So a limit below six amperes stops a charger.
     """
-    least_w = -state.fleet.max_absorb_w[rows]
-    off = state.is_switched[rows] & (low_w > least_w + OFF_FRAC * np.maximum(-least_w, 1.0))
-    within_w: Floats = np.minimum(np.maximum(state.base_w[rows], low_w), high_w)
-    return np.where(off, 0.0, within_w)
+    return stands_within_w(state.fleet, rows, state.base_w[rows], low_w, high_w, state.is_switched[rows])
+
+
+def least_within_w(state: DeskState, rows: Rows, low_w: Floats) -> Floats:
+    """Return how far down each row can be within lower ends (W): 0 for a load that one leaves no room to run."""
+    return followed_low_w(state.fleet, rows, low_w, state.is_switched[rows])
 
 
 def last_end_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:

@@ -20,7 +20,7 @@ class Entry(Struct, frozen=True):
     caused_by: tuple[str, ...] = ()
 
     def record(self, now_ns: int) -> Record:
-        """Return the entry as a record of the journal."""
+        """Return the entry as a record of the journal. Raises Unrecordable where no record can hold it."""
         return to_record(self.fact, self.id, self.subject, now_ns, self.caused_by)
 
 

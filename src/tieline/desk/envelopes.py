@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.beside import left_beside, whole_or_none
 from tieline.desk.capability_views import HeldView, NoticedView
+from tieline.desk.ends import least_within_w
 from tieline.desk.events import REBOUND_FRAC
 from tieline.desk.redispatch import left_wh, serving, unlimited
 from tieline.desk.response import seconds_to_reach
@@ -89,8 +90,8 @@ def _each_w(state: DeskState, rows: Rows, may_serve: Mask, now_ns: int) -> tuple
     free_w, down_w = unlimited(state, rows, SUSTAIN_H, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     up_w = whole_or_none(state, rows, np.minimum(free_w, np.maximum(high_w - base_w, 0.0)), free_w)
-    up_w = np.where(may_serve, up_w, 0.0)
-    return up_w, np.where(may_serve, np.minimum(down_w, np.maximum(base_w - low_w, 0.0)), 0.0)
+    up_w, least_w = np.where(may_serve, up_w, 0.0), least_within_w(state, rows, low_w)
+    return up_w, np.where(may_serve, np.minimum(down_w, np.maximum(base_w - least_w, 0.0)), 0.0)
 
 
 def _taken(can: Capability, at: NDArray[np.int64]) -> Capability:

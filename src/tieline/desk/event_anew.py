@@ -93,7 +93,10 @@ def asked_anew(
     rows, side = own.rows, own.side
     base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
     under_w = beneath_w(under or stack, rows, base_w, side, own.primacy)
-    share_w = np.maximum(side * (own.value_w - base_w) - under_w, 0.0)
+    # A limit may hold one to less than it is asked: what that leaves above the base is what comes of it, so that others
+    # are called at once. Held beyond its base (a store that has to charge) it gives nothing, whatever it was asked.
+    low_w, high_w = state.claims.limits_above(rows, Level.PROGRAM, now_ns)
+    share_w = np.maximum(side * (np.clip(own.value_w, low_w, high_w) - base_w) - under_w, 0.0)
     # Whom no contract or enrolment bears gives nothing from now on, whatever the last interval shows: it is no opt-out
     # of some hours, so that others are called at once.
     counts_w = counted_w(rows, share_w, side, shown) * may_serve_on(state, event, rows, now_ns)

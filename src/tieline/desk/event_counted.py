@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from tieline.desk.event_makeup import Shown, shown_of
 from tieline.desk.facts import EventChanged, EventTracked
 from tieline.desk.programs import EventState
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
 
 LEAST_NS = SECOND_NS
 """Shorter is no gap: one beat ends and the next begins at instants of a clock that are read one after the other."""
+MOST_LAST = 3
+"""So many of an event's newest intervals are kept as they were recorded, without its devices."""
 
 
 @dataclass
 class Counted:
     """One event's time (ns): from when it asked, to where it was counted, when it was over; `gaps` were not counted.
 
-    `shown` is what the last interval that was long enough showed of one that runs: by that it goes on after a start.
+    `shown` is what the last interval that was long enough showed of one that runs: by that it goes on after a start;
+    `last` are its newest intervals, oldest first, as they were recorded.
     """
 
     from_ns: int
@@ -36,6 +41,7 @@ class Counted:
     over_ns: int = 0
     gaps: list[tuple[int, int]] = field(default_factory=list)
     shown: Shown | None = field(default=None, compare=False)
+    last: tuple[EventTracked, ...] = field(default=(), compare=False)
 
     def uncounted(self) -> tuple[tuple[int, int], ...]:
         """Return the stretches, [start, end) in ns, that nobody counted; of one that runs, up to its last interval."""
@@ -60,7 +66,7 @@ def note_changed(state: DeskState, fact: EventChanged, at_ns: int) -> None:
         case EventState.COMPLETED | EventState.CANCELED if known is not None and known.is_begun:
             known.over_ns = max(min(at_ns, end_ns), known.from_ns)
     if known is not None and fact.state in (EventState.COMPLETED, EventState.CANCELED):
-        known.shown = None
+        known.shown, known.last = None, ()
 
 
 def note_tracked(state: DeskState, record_id: str, fact: EventTracked) -> None:
@@ -72,6 +78,9 @@ def note_tracked(state: DeskState, record_id: str, fact: EventTracked) -> None:
     shown, event = shown_of(record_id, fact), state.events.get(fact.event)
     if shown is not None and event is not None and event.state is EventState.IN_PROGRESS:
         known.shown = shown
+    if event is not None and event.state is EventState.IN_PROGRESS:
+        bare = structs.replace(fact, rows=None, row_w=None, called=None, called_w=None, late_w=None)
+        known.last = (*known.last, bare)[-MOST_LAST:]
     hours = (fact.end_ns - fact.start_ns) / HOUR_NS
     asked_wh, delivered_wh, over_wh = state.event_tracked.get(fact.event, (0.0, 0.0, 0.0))
     # What one interval gave beyond the asked is no lack of another made good: it stands on a line of its own.

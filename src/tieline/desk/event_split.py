@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from tieline.desk.beside import held_by_limits, left_beside, whole_or_none
 from tieline.desk.charging import planned
+from tieline.desk.ends import least_within_w
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
-from tieline.desk.least_draw import least_draw_w, whole_draws
+from tieline.desk.least_draw import whole_draws
 from tieline.desk.least_times import just_let_go
 from tieline.desk.modes import barred
 from tieline.desk.redispatch import unlimited
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.columns import KIND_CODE, among
+from tieline.fleet.holding import least_draw_w
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -127,7 +129,8 @@ def could_w(
     up_w, down_w = unlimited(state, rows, SHORT_H, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.PROGRAM, now_ns)
     least_w, most_w = state.base_w[rows] - down_w, state.base_w[rows] + up_w
-    free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - np.maximum(least_w, low_w)
+    least_w = np.maximum(least_w, least_within_w(state, rows, low_w))
+    free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - least_w
     if side > 0:
         free_w = whole_or_none(state, rows, np.maximum(free_w, 0.0), most_w - base_w)
         free_w = left_beside(state, rows, free_w, Level.PROGRAM, now_ns)

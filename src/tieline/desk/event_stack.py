@@ -67,6 +67,18 @@ def beneath_w(stack: Iterable[Layer], rows: Rows, base_w: Floats, side: float, a
     return found
 
 
+def asked_from_w(base_w: Floats, bounded_w: Floats, side: float) -> Floats:
+    """Return from where what is asked of each row counts (W): its base, or what stronger limits leave of it.
+
+    One that a limit moves to the other side of its base (a store that has to charge) was asked from its base: no event
+    would have called it behind that limit.
+
+    >>> asked_from_w(np.array([-7_000.0, 0.0]), np.array([-3_500.0, -10_000.0]), 1.0).tolist()
+    [-3500.0, 0.0]
+    """
+    return np.maximum(base_w, bounded_w) if side > 0 else np.minimum(base_w, bounded_w)
+
+
 def top(stack: Iterable[Layer]) -> int:
     """Return the primacy of an event that stands upon all of a stack: 0 for the first, and one less for each."""
     return min((layer.primacy for layer in stack), default=1) - 1
@@ -79,7 +91,7 @@ def sunk(stack: Iterable[Layer], layer: Layer, ended: Iterable[str], base_of: Fl
         stack: All events that ran, those that ended among them.
         layer: One that goes on.
         ended: Which ended.
-        base_of: What each row of the fleet would do uncalled, within stronger limits (W).
+        base_of: From where each row of the fleet is asked on the side of `layer` (W): see `asked_from_w`.
     """
     gone, stack, base_w = set(ended), list(stack), base_of[layer.rows]
     value_w = layer.value_w.copy()

@@ -25,15 +25,17 @@ from tieline.desk.event_makeup import LEAST_S, Shown, shown_of
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
 from tieline.desk.lost import with_timers
+from tieline.desk.modes import barred
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.packed import Packed
 from tieline.desk.programs import EventState
-from tieline.desk.redispatch import DNO_LIMIT, MOVED_W, LostW, lost_headroom, unlimited
+from tieline.desk.redispatch import DNO_LIMIT, MOVED_W, OWN_LIMIT, LostW, lost_headroom, unlimited
 from tieline.desk.response import MISS_AFTER_NS, MOVES_FRAC, READ_BACK_S, seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
 from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
@@ -155,8 +157,11 @@ class EventTallies:
         # A limit that a device ignores takes nothing from the event: that device gives it neither.
         due_w = call.share_w + side * np.where(ignores, call.taken_w, 0.0)
         holds = replace(call.holds, by_dno=call.holds.by_dno & ~ignores, limited=call.holds.limited & ~ignores)
-        kept_w = float(call.taken_w[call.holds.by_dno & call.moves & ~ignores].sum())
-        lost_w = {**call.lost_w, DNO_LIMIT: call.lost_w[DNO_LIMIT] + kept_w}
+        kept_w, by_dno = np.where(call.moves & ~ignores, call.taken_w, 0.0), call.holds.by_dno
+        lost_w = {
+            **call.lost_w, DNO_LIMIT: call.lost_w[DNO_LIMIT] + float(kept_w[by_dno].sum()),
+            OWN_LIMIT: call.lost_w[OWN_LIMIT] + float(kept_w[call.holds.limited & ~by_dno].sum()),
+        }  # fmt: skip
         tracking.count_lack(state, tally, power_w, due_w, row_w, holds, lost_w, seconds)
         told = self._told.get(event)
         if told is not None and np.array_equal(told.rows, call.rows):
@@ -237,18 +242,33 @@ def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int
     """Return what took from an event those of its group that it did not call (W, by cause, a row at its first cause).
 
     Under a limit that bites a device's whole draw is the limit's; one that another claim moves is that claim's; the
-    others as the market counts them.
+    others as the market counts them. What a device's own limit leaves it to draw less is that limit's as well.
     """
     rows = np.setdiff1d(state.fleet.leaves(group), called)
     held = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     may = state.may_serve("demand_response", rows) & ~held
     lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns, products)
     lost_w = with_timers(state, rows, may, side, SHORT_H, lost_w, now_ns)
+    by_dno_w, by_own_w = _kept_w(state, rows, may & ~state.out_of(products, rows), side, now_ns)
+    lost_w = {**lost_w, DNO_LIMIT: lost_w[DNO_LIMIT] + by_dno_w, OWN_LIMIT: lost_w[OWN_LIMIT] + by_own_w}
     taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
     winner = state.claims.arbitrate(now_ns, rows).winner
     outranked = may & ~state.opted_out[rows] & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))
     free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
     return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT], tracking.OUTRANKED: float(free_w[outranked].sum())}
+
+
+def _kept_w(state: DeskState, rows: Rows, may: NDArray[np.bool_], side: float, now_ns: int) -> tuple[float, float]:
+    """Return by how much rows that may serve do what an event asks already, as limits have it (W): those of network
+    operators, and what others leave less."""
+    may = may & ((state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & ~barred(state, SOURCE)[rows]
+    may &= ~state.claims.is_local[rows] & (state.missed_until_ns[rows] <= now_ns)
+    mine = rows[may]
+    by_dno_w, by_all_w = (
+        np.maximum(side * (tracking.bounded_base_w(state, mine, level, now_ns) - state.base_w[mine]), 0.0)
+        for level in (Level.OWNER_NEED, Level.PROGRAM)
+    )
+    return float(by_dno_w.sum()), float(np.maximum(by_all_w - by_dno_w, 0.0).sum())
 
 
 def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -> tracking.Floats:

@@ -37,7 +37,7 @@ from tieline.desk.event_says import (
     warning_of,
 )
 from tieline.desk.event_split import NOBODY, added_up_w, shares
-from tieline.desk.event_stack import SOURCE, Layer, layers, newest, sunk, top
+from tieline.desk.event_stack import SOURCE, Layer, asked_from_w, layers, newest, sunk, top
 from tieline.desk.event_views import EventView
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
@@ -351,8 +351,8 @@ def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], l
     left = [layer for layer in stack if layer.event not in over]
     if not over:
         return [], left
-    base_w = bounded_base_w(state, np.arange(len(state.fleet), dtype=np.int32), Level.PROGRAM, now_ns)
-    left = [sunk(stack, layer, over, base_w) for layer in left]
+    bounded_w = bounded_base_w(state, np.arange(len(state.fleet), dtype=np.int32), Level.PROGRAM, now_ns)
+    left = [sunk(stack, layer, over, asked_from_w(state.base_w, bounded_w, layer.side)) for layer in left]
     for layer in (layer for layer in left if not layer.batch):
         cause = derive("claims", SOURCE, layer.event)
         entries.append(_placed(state, state.events[layer.event], layer.rows, layer.value_w, now_ns, cause))

@@ -33,7 +33,7 @@ from tieline.desk.market_facts import StatementMade as StatementMade
 from tieline.desk.packed import Causes, Packed, Shortened
 from tieline.desk.ports import Ask
 from tieline.errors import InvariantError
-from tieline.flow.record import Record
+from tieline.flow.record import Record, recorded
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Resource
 
@@ -303,13 +303,12 @@ OTHERS = ("AccountChanged", "OpenAdrObject", "SessionChanged")
 KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), *OTHERS]))
 """All kinds of record that a journal holds."""
 
-_ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {fact.__name__: msgspec.msgpack.Decoder(fact) for fact in FACTS}
 
 
 def to_record(fact: Fact, record_id: str, subject: str, now_ns: int, caused_by: tuple[str, ...]) -> Record:
-    """Return the fact as a record of the journal."""
-    return Record(record_id, type(fact).__name__, subject, now_ns, caused_by, _ENCODER.encode(fact))
+    """Return the fact as a record of the journal. Raises Unrecordable where no record can hold it."""
+    return recorded(record_id, type(fact).__name__, subject, now_ns, caused_by, fact)
 
 
 def from_record(record: Record) -> Fact | None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tieline.desk.agreed import ENERGY
 from tieline.desk.beside import left_beside
 from tieline.desk.charging import ONE_WAY_FRAC
+from tieline.desk.ends import least_within_w
 from tieline.desk.modes import barred
 from tieline.desk.offering import TYPICAL_SHARE, what_it_gives
 from tieline.desk.redispatch import headroom, kept_frac, left_wh
@@ -28,6 +29,7 @@ from tieline.desk.state import DeskState
 from tieline.fleet.able import SUSTAIN_H, stored_wh, takes_wh
 from tieline.fleet.columns import KIND_CODE, among
 from tieline.fleet.pooled import from_rest
+from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -65,6 +67,7 @@ class Foreseen:
         is_near: Whether this is what it can do now.
         is_load: Whether it holds no energy that it gives back.
         is_foretold: Whether loads are foretold, and not what they typically give.
+        limits_ns: The instant whose limits say why some can't; 0: that at which the hour begins.
     """
 
     power_w: Floats
@@ -75,6 +78,7 @@ class Foreseen:
     is_near: bool
     is_load: Mask
     is_foretold: bool = False
+    limits_ns: int = 0
 
 
 def foreseen(
@@ -103,19 +107,39 @@ def foreseen(
         return Foreseen(down_w, takes_wh(state.fleet, rows), down_w, seen, reach_frac, is_near, is_load)
     now_wh = _lasting_wh(state, rows, left_wh(state, rows, now_ns), (end_ns - at_ns) / HOUR_NS, now_ns)
     if is_near:
-        turns_w = _in_turn_w(state, rows, may & seen, room.up_w, now_wh)
-        return Foreseen(turns_w, now_wh, room.up_w, seen, reach_frac, True, is_load)
+        up_w, renewed = room.up_w, _renewed(state, at_ns, now_ns)[rows]
+        if renewed.any():
+            held_w = headroom(state, rows, may, pool.price, SUSTAIN_H, now_ns).up_w
+            up_w = np.where(renewed, np.minimum(up_w, held_w), up_w)
+        turns_w, limits_ns = _in_turn_w(state, rows, may & seen, up_w, now_wh), now_ns if renewed.any() else 0
+        return Foreseen(turns_w, now_wh, up_w, seen, reach_frac, True, is_load, limits_ns=limits_ns)
     frac = None if load_frac is None else load_frac(at_ns)
     typical_w, energy_wh = _typical(state, pool, at_ns, now_ns, frac)
     known = _TYPICAL[state.fleet.kinds[rows]]
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, at_ns, with_timers=False)
-    free_w = np.minimum(typical_w, from_rest(state.fleet, rows, low_w, high_w)[0])
+    free_w = np.minimum(typical_w, from_rest(state.fleet, rows, least_within_w(state, rows, low_w), high_w)[0])
     power_w = np.where(known, np.where(may, free_w, 0.0), room.up_w)
     power_w = left_beside(state, rows, power_w, Level.MARKET, at_ns)
     energy_wh = np.where(known, energy_wh, now_wh)
     if frac is None:  # a load that is interrupted gives what it draws: nothing says that this becomes less
         power_w = np.where(state.fleet.kinds[rows] == LOAD, np.maximum(power_w, room.up_w), power_w)
     return Foreseen(power_w, energy_wh, room.up_w, seen, reach_frac, False, is_load, frac is not None)
+
+
+def _renewed(state: DeskState, at_ns: int, now_ns: int) -> Mask:
+    """Return which rows of the fleet limits above the market hold now that end by an instant unless they are renewed,
+    and were renewed before: a lease, as over DNP3, is renewed for as long as the limit is meant to hold."""
+    found = np.zeros(len(state.fleet), np.bool_)
+    leases = {
+        live.claims for live in state.asks.values()
+        if live.ask.kind is ClaimKind.LIMIT and live.ask.level < Level.MARKET and live.start_ns < live.ask.start_ns
+        and live.ask.start_ns <= now_ns < live.ask.end_ns <= at_ns
+    }  # fmt: skip
+    if leases:
+        for batch, alive in state.claims.batches():
+            if batch.id in leases:
+                found[batch.rows[alive]] = True
+    return found
 
 
 def _in_turn_w(state: DeskState, rows: Rows, may: Mask, up_w: Floats, lasting_wh: Floats) -> Floats:

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.least_draw import least_draw_w
 from tieline.desk.nested import MARGIN_FRAC, Within
 from tieline.desk.own_limits import Own
 from tieline.desk.ports import Ask
 from tieline.desk.seen import Seen
 from tieline.desk.state import DeskState
 from tieline.fleet.grouplimit import moved_caps
+from tieline.fleet.holding import least_draw_w
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]

@@ -14,24 +14,11 @@ from numpy.typing import NDArray
 from tieline.desk.base import LEAST_TOLD_W
 from tieline.desk.on_or_off import LEFT_FRAC
 from tieline.desk.redispatch import MOVED_W, Allocation, Headroom
-from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.split import split_merit
-from tieline.resource.hold import LEAST_CHARGE_W
-from tieline.resource.identity import Kind
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
-CHARGER = KIND_CODE[Kind.EV_CHARGER]
 SLACK_W = 1e-6
-
-
-def least_draw_w(fleet: Fleet, rows: Rows) -> Floats:
-    """Return the least that each row draws where it draws anything (W, 0: there is none such); shape (n,)."""
-    found: Floats = np.where(
-        fleet.kinds[rows] == CHARGER, np.minimum(LEAST_CHARGE_W, fleet.max_absorb_w[rows]), 0.0
-    ).astype(np.float64)
-    return found
 
 
 def is_between(power_w: Floats, least_w: Floats) -> Mask:

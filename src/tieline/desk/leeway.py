@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.authority import passing_w
+from tieline.desk.ends import least_within_w
 from tieline.desk.state import DeskState
 from tieline.fleet.able import able_w
 from tieline.fleet.columns import places
@@ -59,7 +60,7 @@ def leeway_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]
     some = places(np.flatnonzero(mine))
     power_w[some] = state.fleet.power_or_0_w(some)
     bounds, passes = state.claims.bounds_above(some, Level.MARKET, now_ns), passing_w(state, some)
-    able = within_w(power_w[some], able_w(state.fleet, some), *bounds)
+    able = within_w(power_w[some], able_w(state.fleet, some), least_within_w(state, some, bounds[0]), bounds[1])
     up_w[some], down_w[some] = within_w(power_w[some], able, *passes)
     # Those of the fewest devices first: what these leave is what a limit around them has to divide.
     for name, (members, (low_w, high_w)) in sorted(held.items(), key=lambda one: len(one[1][0])):

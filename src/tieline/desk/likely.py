@@ -285,7 +285,7 @@ def _by_cause(
     theirs, and only the rest is for want of energy. What was declared less, and so is asked less (`called_off_w`), is
     put to its causes first: of the lack they have what is left of them.
     """
-    at_ns, found = max(award.start_ns, asked.start_ns), dict[str, float]()
+    at_ns, found = seen.limits_ns or max(award.start_ns, asked.start_ns), dict[str, float]()
     if emptied_w > 1.0:
         hours = (asked.end_ns - at_ns) / HOUR_NS
         lost_w = lost_headroom(state, pool.rows, pool.eligible, asked.side, hours, at_ns)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import ENERGY
+from tieline.desk.ends import least_within_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CapacityDerated
 from tieline.desk.modes import barred
@@ -79,6 +80,7 @@ def _left_fracs(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> tu
     """Return the shares of what a pool gives from rest, up and down, that authorities above the market leave to it."""
     mine = rows[eligible]
     low_w, high_w = state.claims.bounds_above(rows, Level.RELIABILITY, now_ns, with_timers=False)
+    low_w = least_within_w(state, rows, low_w)
     free = ~state.opted_out[mine] & state.lasts(ENERGY, mine) & ~barred(state)[mine]
     whole, left = from_rest(state.fleet, mine), from_rest(state.fleet, mine, low_w[eligible], high_w[eligible])
     up, down = (

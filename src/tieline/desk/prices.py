@@ -6,6 +6,7 @@ prices (five minutes each, or an hour's for all twelve) are what a settlement pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,17 +22,21 @@ from tieline.ids import derive
 from tieline.market.calendar import on_the_clock_of
 from tieline.plan.forecast import like_days
 from tieline.resource.claim import Refusal
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, from_ns, iso, market_day
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, from_ns, hour_start_ns, iso, market_day
 
 DAY_AHEAD, REAL_TIME = "day_ahead", "real_time"
 STEPS_S = {DAY_AHEAD: (3600,), REAL_TIME: (300, 3600)}
 FIVE_NS = 5 * MINUTE_NS
 MOST_AHEAD_NS = 370 * DAY_NS
 """A year and some days: markets publish a day or two ahead, and a start beyond that is a unit mistaken."""
+MOST_BACK_NS = 3 * 366 * DAY_NS
+"""Markets correct a price for a year or two (CAISO's last recalculation comes 36 months after the day)."""
 MOST_PRICE, MOST_ROWS = 20_000.0, 20_000
 """Four times the highest offer cap of a North American market ($5,000/MWh): a larger number is a unit mistaken."""
 LOOK_BACK = 8
 Series = dict[int, float]
+Clocks = Mapping[str, Sequence[ZoneInfo]]
+"""By whose clocks the hours of each price zone begin: those of the market days of its pools."""
 
 
 class SendPrices(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +57,7 @@ class TakenPrices(Struct, frozen=True):
 
 
 def decide_prices(
-    state: DeskState, sent: SendPrices, zones: frozenset[str], by: str, now_ns: int
+    state: DeskState, sent: SendPrices, zones: Clocks, by: str, now_ns: int
 ) -> tuple[list[Entry], TakenPrices | Refusal]:
     """Return the fact of prices that say something new, and the answer; a body with one wrong row is refused whole."""
     refusal = _refusal(sent, zones, now_ns)
@@ -76,7 +81,7 @@ def decide_prices(
     return [Entry(name, fact, sent.zone)], answer
 
 
-def _refusal(sent: SendPrices, zones: frozenset[str], now_ns: int) -> Refusal | None:
+def _refusal(sent: SendPrices, zones: Clocks, now_ns: int) -> Refusal | None:
     if sent.zone not in zones:
         return Refusal("no such zone", "zone", sent.zone[:64], f"one of {', '.join(sorted(zones)) or '(none)'}")
     steps = STEPS_S.get(sent.market)
@@ -90,19 +95,17 @@ def _refusal(sent: SendPrices, zones: frozenset[str], now_ns: int) -> Refusal | 
         return Refusal("columns differ in length, or are too long", "start_ns", given, f"1 to {MOST_ROWS} of each")
     if len(set(sent.start_ns)) < count:
         return Refusal("a step is there twice", "start_ns", f"{count} rows", "one price for each step")
-    return _no_step(sent, now_ns)
+    return _no_step(sent, zones[sent.zone], now_ns)
 
 
-def _no_step(sent: SendPrices, now_ns: int) -> Refusal | None:
-    step_ns = sent.step_s * SECOND_NS
+def _no_step(sent: SendPrices, clocks: Sequence[ZoneInfo], now_ns: int) -> Refusal | None:
     for at, (start_ns, price) in enumerate(zip(sent.start_ns, sent.price_per_mwh, strict=True)):
-        if start_ns % step_ns or not 0 <= start_ns < 2**62:
-            return Refusal(
-                "no step begins then",
-                f"start_ns[{at}]",
-                str(start_ns),
-                f"a multiple of {step_ns} ns at step_s {sent.step_s}",
-            )
+        limit = _off_step(start_ns, sent.step_s * SECOND_NS, clocks)
+        if limit:
+            return Refusal("no step begins then", f"start_ns[{at}]", str(start_ns), limit)
+        if start_ns < now_ns - MOST_BACK_NS:
+            limit = f"at most {MOST_BACK_NS // DAY_NS} days ago, from {iso(now_ns - MOST_BACK_NS)} on"
+            return Refusal("too long ago", f"start_ns[{at}]", iso(start_ns), limit)
         if start_ns > now_ns + MOST_AHEAD_NS:
             limit = f"at most {MOST_AHEAD_NS // DAY_NS} days ahead, up to {iso(now_ns + MOST_AHEAD_NS)}"
             return Refusal("too far ahead", f"start_ns[{at}]", iso(start_ns), limit)
@@ -110,6 +113,20 @@ def _no_step(sent: SendPrices, now_ns: int) -> Refusal | None:
             limit = f"{-MOST_PRICE:g} to {MOST_PRICE:g} $/MWh"
             return Refusal("not a price", f"price_per_mwh[{at}]", f"{price:g}", limit)
     return None
+
+
+def _off_step(start_ns: int, step_ns: int, clocks: Sequence[ZoneInfo]) -> str:
+    """Return when steps begin, where none begins at an instant; empty: one does. Hours are those of a pool's clock."""
+    whole = f"a multiple of {step_ns} ns at step_s {step_ns // SECOND_NS}"
+    if not 0 <= start_ns < 2**62:
+        return whole
+    if step_ns != HOUR_NS:
+        return whole if start_ns % step_ns else ""
+    hours = {clock.key: hour_start_ns(start_ns, clock) for clock in clocks}
+    if start_ns in hours.values():
+        return ""
+    odd = [f"an hour of {name} at step_s 3600, such as {iso(at)}" for name, at in hours.items() if at % HOUR_NS]
+    return " or ".join([*odd, *([whole] if len(odd) < len(hours) else [])])
 
 
 def _kept_at(market: str, start_ns: int, step_ns: int) -> range:
@@ -125,12 +142,12 @@ def take(state: DeskState, record_id: str, fact: PricesTaken) -> None:
     state.price_facts += 1
 
 
-def hourly(state: DeskState, zone: str, since_ns: int) -> Series:
-    """Return the price of each hour since an instant: day-ahead where it is known, else the mean of real time."""
+def hourly(state: DeskState, zone: str, clock: ZoneInfo, since_ns: int) -> Series:
+    """Return the price of each hour of a clock since an instant: day-ahead where it is known, else real time's mean."""
     sums: dict[int, list[float]] = {}
     for start_ns, price in state.prices.get((zone, REAL_TIME), {}).items():
         if start_ns >= since_ns:
-            sums.setdefault(start_ns // HOUR_NS * HOUR_NS, []).append(price)
+            sums.setdefault(hour_start_ns(start_ns, clock), []).append(price)
     found = {at: sum(prices) / len(prices) for at, prices in sums.items()}
     ahead = state.prices.get((zone, DAY_AHEAD), {})
     return {**found, **{at: price for at, price in ahead.items() if at >= since_ns}}
@@ -143,7 +160,7 @@ def forecast(state: DeskState, zone: str, clock: ZoneInfo, now_ns: int) -> Serie
     days before (`plan.forecast.like_days`). Empty where no whole day is known.
     """
     today = from_ns(now_ns).astimezone(clock).date()
-    known = hourly(state, zone, now_ns - LOOK_BACK * DAY_NS)
+    known = hourly(state, zone, clock, now_ns - LOOK_BACK * DAY_NS)
     ahead = state.prices.get((zone, DAY_AHEAD), {})
     found: Series = {}
     for day in (today, today + timedelta(days=1)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tieline.desk.agreed import ENERGY
 from tieline.desk.base import LEAST_TOLD_W, is_free
 from tieline.desk.beside import left_beside, whole_or_none
+from tieline.desk.ends import least_within_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.modes import barred
@@ -80,7 +81,7 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     up_w = whole_or_none(state, rows, np.minimum(free_w, np.maximum(high_w - base_w, 0.0)), free_w)
     up_w = left_beside(state, rows, np.where(may_serve, up_w, 0.0), Level.MARKET, now_ns)
-    down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
+    down_w = np.minimum(down_w, np.maximum(base_w - least_within_w(state, rows, low_w), 0.0))
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
 
 
@@ -175,7 +176,7 @@ def lost_headroom(
     base_w = state.base_w[rows]
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:
-        low_w, high_w = bounds
+        low_w, high_w = least_within_w(state, rows, bounds[0]), bounds[1]
         found_w = np.minimum(free, np.maximum(high_w - base_w if side >= 0 else base_w - low_w, 0.0))
         return whole_or_none(state, rows, found_w, free) if side >= 0 else found_w
 

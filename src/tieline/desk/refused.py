@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from tieline.desk.market_facts import AwardTaken, BatchChanged, BatchTaken, BatchUnread
-from tieline.desk.ports import Award, Instruction
+from tieline.desk.ports import Award, DispatchBatch, Instruction
+from tieline.ids import derive
 from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS
 
@@ -107,6 +108,7 @@ def _note_award(state: DeskState, record_id: str, fact: AwardTaken, at_ns: int) 
 
 def _note_batch(state: DeskState, record_id: str, fact: BatchTaken, at_ns: int) -> None:
     accepted = set(fact.answer.accepted)
+    state.batch_asks[fact.batch.uid] = asks_of(fact.batch)
     taken = [one for one in fact.batch.instructions if one.id in accepted]
     if fact.batch.is_mended:  # it stands in the place of what was refused under its own name
         for key in [key for key in state.refused if key[:2] == ("batch", fact.batch.uid)]:
@@ -127,6 +129,11 @@ def _note_batch(state: DeskState, record_id: str, fact: BatchTaken, at_ns: int) 
     for (pool, product), asked in found.items():
         key = ("batch", fact.batch.uid, pool, product)
         state.refused[key] = Refused(fact.batch.uid, tuple(asked), why[asked[0].id], at_ns, record_id)
+
+
+def asks_of(batch: DispatchBatch) -> str:
+    """Return a name of what a batch asks: the same for one that is sent anew as it was, whenever that is."""
+    return derive("batch-asks", repr((batch.expires_ns, batch.instructions)))
 
 
 def is_repriced(was: Award, award: Award) -> bool:

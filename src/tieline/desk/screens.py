@@ -236,6 +236,10 @@ class Reader(Protocol):
         """Return whether all devices of a contract are among some."""
         ...
 
+    def devices_of(self, scope: frozenset[str]) -> frozenset[str]:
+        """Return the devices that a scope means by now: those that it names, and all behind each site that it names."""
+        ...
+
     def is_site_of(self, resource: str, devices: frozenset[str]) -> bool:
         """Return whether a resource is a site with devices, all of them among some."""
         ...

@@ -261,6 +261,7 @@ class DeskState:
     """By pool and product, then by batch and id, as they came."""
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     batch_texts: Newest = field(default_factory=Newest)  # as each came first, in its protocol's own words
+    batch_asks: Newest = field(default_factory=Newest)  # and a name of what each asked (`desk.refused.asks_of`)
     refused: dict[tuple[str, str, str, str], Refused] = field(default_factory=dict)  # that the market may count on
     disputed: dict[str, Refused] = field(default_factory=dict)  # awards that bind us at a price that is an error
     unread: dict[tuple[str, str], Unread] = field(default_factory=dict)  # by link and uid
@@ -285,7 +286,7 @@ class DeskState:
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
     withheld: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     """Whose answers the caps of a limit wait for that was just asked, by its record: measured."""
-    set_aside: list[SetAside] = field(default_factory=list)  # claims that contracts ended in the last day
+    set_aside: list[SetAside] = field(default_factory=list)  # claims that contracts and events ended in the last day
     called: dict[str, Called] = field(default_factory=dict)  # whom each event called and when, for budgets
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)

@@ -126,11 +126,10 @@ def parts(begins_ns: int, ends_ns: int) -> list[tuple[int, int]]:
 def bounded_base_w(state: DeskState, rows: Rows, level: Level, now_ns: int) -> Floats:
     """Return what each row would do without a claim of this level (W): its base, within what stronger ones leave it.
 
-    A car that a network operator holds to half of its draw gives that half to the limit, whoever else calls it.
+    A car that a network operator holds to half of its draw gives that half to the limit, whoever else calls it; and a
+    load that is on or off gives all that it draws to one that leaves it less: it rests, and has nothing to give.
     """
-    low_w, high_w = state.claims.limits_above(rows, level, now_ns)
-    bounded_w: Floats = np.clip(state.base_w[rows], low_w, high_w)
-    return bounded_w
+    return uncalled_w(state, rows, *state.claims.limits_above(rows, level, now_ns))
 
 
 def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> Floats:

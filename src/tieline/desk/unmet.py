@@ -25,7 +25,8 @@ MOST_NAMED = 3
 def rated_w(state: DeskState, resource: str) -> tuple[float, float]:
     """Return between what a device, or all of a group, is rated for (W); of a feeder's generation, what it gives."""
     rows, gives = state.fleet.leaves(resource), state.fleet.kind_of(resource) is Kind.GENERATION
-    return 0.0 if gives else -float(state.fleet.max_absorb_w[rows].sum()), float(state.fleet.max_inject_w[rows].sum())
+    lowest_w = 0.0 if gives else 0.0 - float(state.fleet.max_absorb_w[rows].sum())
+    return lowest_w, float(state.fleet.max_inject_w[rows].sum())
 
 
 def left_w(

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from hashlib import blake2b
+from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
+
+from tieline.errors import Unrecordable
+
+MOST_SUBJECT_BYTES = 2_048
+"""Of a subject, in UTF-8: PostgreSQL keeps up to 2,704 bytes of a row in an index."""
+MOST_BODY_BYTES = 256 * 2**20
+"""Of a body: PostgreSQL takes a value of 1 GB, and two letters for each byte."""
+_PLAIN = MOST_SUBJECT_BYTES // 4
+"""So many characters are never too many bytes."""
+_ENCODE = msgspec.msgpack.Encoder().encode
 
 
 class Record(Struct, frozen=True):
@@ -21,6 +33,64 @@ class Record(Struct, frozen=True):
     caused_by: tuple[str, ...]
     body: bytes
     seq: int = 0
+
+
+def subject_of(text: str) -> str:
+    r"""Return a text as the subject of a record: as it is, but where no database could keep it, escaped and cut.
+
+    NUL and halves of pairs of UTF-16 are escaped; what is longer than `MOST_SUBJECT_BYTES` ends with a hash of all of
+    it, so that two of them differ. Done twice it changes nothing more.
+
+    >>> subject_of("battery-1"), subject_of("a" + chr(0)), len(subject_of("e" * 5_000))
+    ('battery-1', 'a\\u0000', 2048)
+    """
+    if len(text) <= _PLAIN and text.isprintable():
+        return text
+    kept = "".join([f"\\u{ord(one):04x}" if _is_unkept(one) else one for one in text])
+    raw = kept.encode()
+    if len(raw) <= MOST_SUBJECT_BYTES:
+        return kept
+    mark = f"#{blake2b(text.encode(errors='surrogatepass'), digest_size=15).hexdigest()}"
+    return raw[: MOST_SUBJECT_BYTES - len(mark)].decode(errors="ignore") + mark
+
+
+def fault_of(record: Record) -> str:
+    """Return why a database can't keep a record by what it holds, the same for each database; empty: it can."""
+    subject, size = record.subject, len(record.body)
+    if len(subject) <= _PLAIN and size <= MOST_BODY_BYTES and subject.isprintable() and record.id.isprintable():
+        return ""  # nearly always
+    if len(subject.encode(errors="surrogatepass")) > MOST_SUBJECT_BYTES:
+        return f"a subject of {len(subject)} characters: give at most {MOST_SUBJECT_BYTES} bytes"
+    if size > MOST_BODY_BYTES:
+        return f"a body of {size} bytes: give at most {MOST_BODY_BYTES}"
+    for name, text in (("id", record.id), ("subject", subject)):
+        if bad := next(filter(_is_unkept, text), ""):
+            return f"U+{ord(bad):04X} in its {name}: give text of whole characters without NUL"
+    return ""
+
+
+def _is_unkept(one: str) -> bool:
+    return one == "\0" or "\ud800" <= one <= "\udfff"
+
+
+def recorded(
+    record_id: str, kind: str, subject: str, recorded_at_ns: int, caused_by: tuple[str, ...], fact: Any
+) -> Record:
+    """Return a fact as a record that each database can keep; `subject` may be anybody's words.
+
+    Raises:
+        Unrecordable: A text of the fact holds half of a pair of UTF-16, or a number has more than 64 bits.
+    """
+    try:
+        made = Record(record_id, kind, subject_of(subject), recorded_at_ns, caused_by, _ENCODE(fact))
+    except UnicodeEncodeError as error:
+        text = error.object[max(error.start - 20, 0) : error.end].encode(errors="backslashreplace").decode()
+        raise Unrecordable(f"{kind}: {text!r} holds half of a character: give text that is Unicode") from None
+    except OverflowError as error:
+        raise Unrecordable(f"{kind}: {error}: give whole numbers of at most 64 bits") from None
+    if fault := fault_of(made):
+        raise Unrecordable(f"{kind}: {fault}")
+    return made
 
 
 class Records(Protocol):

@@ -195,6 +195,28 @@ def _fields(rule: BaselineRule) -> dict[str, Any]:
     return {name: getattr(rule, name) for name in rule.__struct_fields__}
 
 
+def _off_the_window(rule: BaselineRule, window: list[int], event: Event) -> list[str]:
+    """Return, as a flag, which intervals stand for an adjustment window that begins or ends within one."""
+    edges = [hours for one in (rule.adjust_before, rule.adjust_after) if one is not None for hours in one]
+    if not window or all((hours * event.per_hour).is_integer() for hours in map(float, edges)):
+        return []
+    minutes = 60 // event.per_hour
+    first, last = (f"{at * minutes // 60:02}:{at * minutes % 60:02}" for at in (window[0], window[-1] + 1))
+    said = " and ".join(f"{one[0]:g} to {one[1]:g} h" for one in (rule.adjust_before, rule.adjust_after) if one)
+    own = f"give readings of {_longest(edges)} minutes or less to settle by the rule's own"
+    return [
+        f"the rule adjusts by {said} of the event, which {minutes} minute intervals don't divide: by those from "
+        f"{first} to {last} after midnight instead; {own}"
+    ]
+
+
+def _longest(edges: list[float]) -> int:
+    """Return the longest interval (minutes) of those that meters have, into which all edges fall."""
+    return next(
+        one for one in (30, 15, 10, 5, 1) if all((hours * 60 / one).is_integer() for hours in map(float, edges))
+    )
+
+
 def _adjustment(rule: BaselineRule, mean: Floats, actual: Floats, event: Event) -> tuple[float, float, bool, list[str]]:
     if rule.adjust == "none":
         return 1.0, 0.0, False, []
@@ -202,6 +224,7 @@ def _adjustment(rule: BaselineRule, mean: Floats, actual: Floats, event: Event) 
     picks = [at for at in window if math.isfinite(actual[at])]
     flags = [f"{len(window) - len(picks)} intervals of the adjustment window without meter data: left out"]
     flags = flags if len(picks) < len(window) else []
+    flags += _off_the_window(rule, window, event)
     if not picks:
         return 1.0, 0.0, False, [*flags, "nothing metered in an adjustment window inside the day: no adjustment"]
     if rule.adjust == "additive":

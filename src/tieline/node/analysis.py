@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,12 +18,15 @@ from tieline.market.calendar import hours_on_the_clock_of, on_the_clock_of
 from tieline.market.controls import controlled
 from tieline.market.picking import LeftOut
 from tieline.market.rule import BaselineRule, InForce, RuleTable, rule_table
+from tieline.node.doubted_meters import doubted_readings
+from tieline.node.unread import unread_of
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.importing import read_fleet
 from tieline.store.meter_files import EventFile, MeterSeries, read_celsius, read_event, read_meters, read_warmest
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, market_day
 
-LEVELS = ("meter", "registration")
+Level = Literal["meter", "registration", "resource"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 def baseline_of(
@@ -36,7 +39,8 @@ def baseline_of(
             taken; `RULE@VERSION` pins one.
         meter_file: CSV or Parquet: `start,kwh` and `meter` where there are several.
         event_file: TOML: timezone, start, end and what else is known of the event.
-        level: `meter`: each meter by itself, then summed; `registration`: their sum as one. None: the rule's.
+        level: `meter`: each meter by itself, then summed; `registration` or `resource`: their sum as one, of the
+            customer or of what the market knows. None: the rule's.
         rules: Which rules there are; None: those that come with Tieline.
 
     Raises:
@@ -46,6 +50,9 @@ def baseline_of(
     meters = read_meters(meter_file)
     made = made_of(chosen.rule, meter_file, meters, event_file, event, level)
     flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
+    flags += unread_of(meters, event)
+    doubted = doubted_readings(meter_file, meters, event.rating_kw)
+    flags += [f"{one}; it is settled with --as-read {one.word} alone" for one in doubted]
     return _told(chosen, made, event, [*chosen.flags, *flags])
 
 
@@ -61,7 +68,7 @@ def chosen_for(rule_id: str, event_file: Path, rules: RuleTable | None) -> tuple
 class Made:
     """Baselines by meter ("" for a registration as one), the level that they are at, and an interval's length."""
 
-    level: str
+    level: Level
     step_ns: int
     baselines: Mapping[str, Baseline]
 
@@ -72,12 +79,12 @@ def made_of(
     meters: list[MeterSeries],
     event_file: Path,
     event: EventFile,
-    level: str | None,
+    asked_level: str | None,
 ) -> Made:
     """Return the baselines of an event at a level (None: the rule's). Raises ConfigError naming what is not met."""
-    level = level or ("meter" if rule.level == "meter" else "registration")
-    if level not in LEVELS:
-        raise ConfigError(f"--level {level}: give {' or '.join(LEVELS)}")
+    level = next((one for one in LEVELS if one == (asked_level or rule.level)), None)
+    if level is None:
+        raise ConfigError(f"--level {asked_level}: give {' or '.join(LEVELS)}")
     if "temperatures" in rule.needs and event.temperature is None:
         raise ConfigError(f'{event_file}: temperature is missing: {rule.id} goes by it: give temperature = "FILE.csv"')
     if rule.needs == "peak_load_kw" and event.peak_load_kw is None:
@@ -141,10 +148,10 @@ def _sample_error(found: list[Baseline], population: int) -> dict[str, Any]:
 
 
 def _controlled(
-    rule: BaselineRule, meter_file: Path, meters: list[MeterSeries], event_file: Path, event: EventFile, level: str
+    rule: BaselineRule, meter_file: Path, meters: list[MeterSeries], event_file: Path, event: EventFile, level: Level
 ) -> Made:
     """Return the baseline of all called meters as one, by those of the event's `controls`."""
-    if level != "registration":
+    if level == "meter":
         raise ConfigError(f"--level {level}: {rule.id} compares all who were called with who was not: registration")
     if event.controls is None:
         raise ConfigError(f'{event_file}: controls is missing: {rule.id} goes by it: give controls = "FILE.csv"')
@@ -180,6 +187,12 @@ def _weather(rule: BaselineRule, event: EventFile) -> tuple[Mapping[date, float]
 def call_of(series: MeterSeries, event: EventFile, event_file: Path) -> Event:
     """Return an event in intervals of a meter. Raises ConfigError where it begins or ends within one."""
     over, step_ns = market_day(event.day, event.zone), series.step_ns
+    if past_ns := (int(series.starts_ns[0]) - over.start_ns) % step_ns:
+        raise ConfigError(
+            f"{f'meter {series.meter}: ' if series.meter else ''}start = {iso(int(series.starts_ns[0]))}: its "
+            f"{step_ns // MINUTE_NS} minute intervals begin {past_ns / MINUTE_NS:g} minutes past those of the day in "
+            f"{event.zone.key} ({event_file}): give readings on its clock"
+        )
     first, last = (event.start_ns - over.start_ns) / step_ns, (event.end_ns - over.start_ns) / step_ns
     for name, at, value in (("start", first, event.start_ns), ("end", last, event.end_ns)):
         if at != round(at):

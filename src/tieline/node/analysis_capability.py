@@ -16,7 +16,8 @@ from tieline.fleet.capability import Capability, Envelopes, envelopes, follow, l
 from tieline.node.journals import Hears
 from tieline.node.seen_folder import seen
 from tieline.resource.identity import Kind
-from tieline.store.meter_files import HEAD, STEPS_NS, read_instants, read_numbers, read_table
+from tieline.store.meter_files import HEAD, read_instants, read_numbers, read_table
+from tieline.store.meter_grid import STEPS_NS
 from tieline.times import MINUTE_NS, SECOND_NS, iso
 
 Floats = NDArray[np.float64]

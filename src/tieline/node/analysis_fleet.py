@@ -28,6 +28,7 @@ from tieline.market.rule import RuleTable
 from tieline.market.settlement import Basis, Line, Measured, award_lines, split_lack
 from tieline.node.analysis import chosen_for
 from tieline.node.analysis_settle import AwardFile, asked_of, line_told, price_at, require_money, sums_of, uncovered
+from tieline.node.doubted_meters import as_read_says, doubted_readings, taken_as_read
 from tieline.store.meter_days import ColdDays, write_cold
 from tieline.store.meter_files import EventFile, read_meters
 from tieline.store.whole_file import whole
@@ -201,14 +202,15 @@ def _two_digits(numbers: Ints) -> NDArray[np.str_]:
     return np.strings.zfill(numbers.astype(str), 2)
 
 
-def pack_days(meter_file: Path, folder: Path, zone_name: str) -> dict[str, Any]:
+def pack_days(meter_file: Path, folder: Path, zone_name: str, as_read: tuple[str, ...] = ()) -> dict[str, Any]:
     """Write a meter file as day files on the clock of a zone, and return what was written.
 
+    What is doubted is packed only where `as_read` names its rows: a folder of day files has none any more.
     Of a 25-hour day the first of the repeated hour is kept; an hour that a day skips has no reading.
 
     Raises:
-        ConfigError: The zone or a row is not what it should be, meters have intervals of different lengths, or the
-            folder is not empty.
+        ConfigError: The zone or a row is not what it should be, a row is doubted, meters have intervals of different
+            lengths, or the folder is not empty.
     """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -221,6 +223,8 @@ def pack_days(meter_file: Path, folder: Path, zone_name: str) -> dict[str, Any]:
         raise ConfigError(f"{meter_file}: meters have intervals of different lengths: give one length in a file")
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: it is not empty: give a folder of its own")
+    doubted = doubted_readings(meter_file, meters, {})
+    taken_as_read(doubted, as_read)
     step_ns = meters[0].step_ns
     plain = date(2024, 1, 2)  # any day of 24 hours: on its clock all days are laid out
     laid = [on_the_clock_of(plain, zone, one.starts_ns, one.kwh, step_ns) for one in meters]
@@ -232,4 +236,5 @@ def pack_days(meter_file: Path, folder: Path, zone_name: str) -> dict[str, Any]:
         block = np.stack([each.get(day, nothing) for each in laid], axis=1).astype(np.float32)
         write_cold(folder, day, block, [one.meter or "meter" for one in meters])
     flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
+    flags += as_read_says(doubted)
     return {"folder": str(folder), "days": len(days), "meters": len(meters), "per_day": per_day, "flags": flags}

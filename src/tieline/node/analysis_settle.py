@@ -15,12 +15,21 @@ import numpy as np
 from tieline.contract.pay import owner_shares
 from tieline.errors import ConfigError
 from tieline.ids import derive
-from tieline.market.baseline import Floats
+from tieline.market.baseline import Baseline, Floats
 from tieline.market.rule import BaselineRule, RuleTable
 from tieline.market.settlement import LEAST_TOLD_WH, Basis, Line, Measured, award_lines, split_lack
 from tieline.node.analysis import Made, chosen_for, explained, made_of
-from tieline.node.known_causes import KnownCauses, known_causes, otherwise
-from tieline.store.meter_files import EventFile, Instants, read_column, read_meters
+from tieline.node.doubted_meters import (
+    MARK,
+    Doubted,
+    as_read_says,
+    doubted_awards,
+    doubted_readings,
+    taken_as_read,
+)
+from tieline.node.known_causes import NO_METER_DATA, KnownCauses, known_causes, otherwise
+from tieline.node.unread import unread_of
+from tieline.store.meter_files import EventFile, Instants, MeterSeries, read_column, read_meters
 from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
 
@@ -52,6 +61,7 @@ class EventSettled:
     lines: list[Line]
     flags: list[str]
     known: KnownCauses
+    as_read: tuple[str, ...] = ()
 
     @property
     def total(self) -> Decimal:
@@ -68,6 +78,8 @@ class EventFiles:
     awards: Path
     prices: Path
     causes: Path | None = None
+    as_read: tuple[str, ...] = ()
+    """Rows that are doubted and are to be taken as they stand: `1418`, `1418-1441`, `awards:2`."""
 
 
 def settlement_of(
@@ -129,12 +141,15 @@ def settle_event(
     meters = read_meters(files.meter)
     made = made_of(rule, files.meter, meters, files.event, event, level)
     asked = asked_of(files.awards, files.prices, event, made.step_ns, files.meter)
+    doubted = _doubted(rule, files, meters, event, asked)
+    as_read = taken_as_read(doubted, files.as_read)
     found = list(made.baselines.values())
     read = [files.meter, files.event, files.awards, files.prices]
     read += [path for path in (event.temperature, files.causes) if path is not None]
-    inputs = derive("inputs", *(path.read_bytes() for path in read), *also)
+    inputs = derive("inputs", *(path.read_bytes() for path in read), *also, *as_read)
     statement = derive("statement", rule.id, rule.stamp, made.level, str(operator_share), currency, inputs)
     data = blake2b(files.meter.read_bytes(), digest_size=12).hexdigest()
+    data += f"{MARK}{','.join(as_read)}" if as_read else ""
     basis = Basis(statement, rule.id, rule.version, inputs, data)
     known = known_causes(files.causes, event, made.step_ns, {one.meter for one in meters})
     # What was sold is known by who sold it and when: a correction elsewhere leaves it the same award.
@@ -143,9 +158,22 @@ def settle_event(
     flags = [
         *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
         *dict.fromkeys(flag for one in found for flag in one.flags),
+        *unread_of(meters, event),
         *uncovered(asked, event, made.step_ns),
+        *as_read_says(doubted),
     ]
-    return EventSettled(rule, event, made, asked, basis, lines, flags, known)
+    return EventSettled(rule, event, made, asked, basis, lines, flags, known, as_read)
+
+
+def _doubted(
+    rule: BaselineRule, files: EventFiles, meters: list[MeterSeries], event: EventFile, asked: AwardFile
+) -> list[Doubted]:
+    """Return what of an event's readings and awards is doubted."""
+    found = doubted_readings(files.meter, meters, event.rating_kw)
+    if rule.needs == "controls" and event.controls is not None:
+        found += doubted_readings(event.controls, read_meters(event.controls), {}, "controls")
+    each = event.population / len(meters) if rule.is_sample and event.population else 1.0
+    return found + doubted_awards(files.awards, asked.starts_ns, asked.mw, meters, event.rating_kw, each)
 
 
 def require_money(operator_share: Decimal, currency: str) -> None:
@@ -193,7 +221,7 @@ def _lines(basis: Basis, asked: AwardFile, event: EventFile, made: Made, known: 
     """Return day-ahead and real-time lines of each award; what is gained outside of them is not paid."""
     found, step_ns = list(made.baselines.values()), made.step_ns
     gained = np.sum([one.performance for one in found], axis=0)
-    unread = np.any([one.missing for one in found], axis=0)
+    silent = silent_part(found)
     lines: list[Line] = []
     for at_ns, mw, price in zip(asked.starts_ns.tolist(), asked.mw.tolist(), asked.price.tolist(), strict=True):
         first = (at_ns - event.start_ns) // step_ns
@@ -201,11 +229,27 @@ def _lines(basis: Basis, asked: AwardFile, event: EventFile, made: Made, known: 
         for k in range(first, first + asked.step_ns // step_ns):
             start_ns = event.start_ns + k * step_ns
             delivered_w = float(gained[k]) * 1e3 * HOUR_NS / step_ns
-            causes = split_lack(mw * 1e6 - delivered_w, known.pool_w(k), otherwise(bool(unread[k])))
+            lacks = known.pool_w(k)
+            if 0 < silent[k] < 1:
+                lacks[NO_METER_DATA] = lacks.get(NO_METER_DATA, 0.0) + mw * 1e6 * float(silent[k])
+            causes = split_lack(mw * 1e6 - delivered_w, lacks, otherwise(bool(silent[k] >= 1)))
             steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, price_at(asked, start_ns), causes))
         award = derive("award", sold, at_ns)
         lines += award_lines(basis, award, at_ns, at_ns + asked.step_ns, mw * 1e6, price, steps)
     return lines
+
+
+def silent_part(found: Sequence[Baseline]) -> Floats:
+    """Return which part of the load was not read in each interval (0 to 1), by the meters' baselines; shape (n,).
+
+    It is the part of what was sold that nobody can say was delivered; what lacks beyond it others gave too little.
+    """
+    expected = np.array([np.maximum(np.nan_to_num(one.baseline), 0.0) for one in found])
+    unread = np.array([one.missing for one in found])
+    whole = expected.sum(axis=0)
+    even: Floats = unread.mean(axis=0)
+    part: Floats = np.where(whole > 0, (expected * unread).sum(axis=0) / np.where(whole > 0, whole, 1.0), even)
+    return np.where(unread.all(axis=0), 1.0, part)
 
 
 def price_at(asked: AwardFile, at_ns: int) -> float:
@@ -239,6 +283,7 @@ def line_told(line: Line, event: EventFile) -> dict[str, Any]:
     return {
         "id": line.id, "kind": line.kind, "start": start, "end": end, "kwh": line.energy_wh / 1e3,
         "price_per_mwh": line.price_per_mwh, "amount": str(line.amount), "cause": line.cause, "excused": line.excused,
+        **({"as_read": line.basis.data_version.split(MARK)[1]} if MARK in line.basis.data_version else {}),
     }  # fmt: skip
 
 

@@ -32,18 +32,19 @@ from tieline.store.meter_files import read_event, read_meters
 from tieline.store.statement_files import decode_settled, encode_settled, hash_of, keep_input, kept_input
 from tieline.times import HOUR_NS
 
-SITES = ("meter", "owner", "customer", "feeder", "committed_kw")
+SITES = ("meter", "owner", "customer", "feeder", "committed_kw", "rating_kw")
 ROLES = ("meter", "event", "awards", "prices", "causes", "temperature", "sites", "contracts", "enrolments")
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a meter stands and what was promised of it (kW; None: its part of the baseline)."""
+    """Where a meter stands, what was promised of it (kW; None: its part of the baseline), what it is registered for."""
 
     owner: str
     customer: str = ""
     feeder: str = ""
     committed_kw: float | None = None
+    rating_kw: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,13 @@ def settled_of(asked: Asked) -> Settled:
     if asked.temperature is not None:
         event = replace(event, temperature=asked.temperature)
     sites = {} if asked.sites is None else read_sites(asked.sites)
+    rated = {meter: site.rating_kw for meter, site in sites.items() if site.rating_kw is not None}
+    event = replace(event, rating_kw={**event.rating_kw, **rated})
     paths = _paths(asked, event.temperature)
     also: list[str | bytes] = [asked.program, asked.market, asked.operator]
     also += [paths[role].read_bytes() for role in ("sites", "contracts", "enrolments") if role in paths]
     if asked.enrolments is not None:
-        meters = [each.meter for each in read_meters(asked.files.meter)]
+        meters = meters_of(asked.files.meter)
         require_enrolled(asked.enrolments, asked.contracts, asked.program, event, meters)
     one = settle_event(asked.rule, asked.files, event, asked.operator_frac, asked.level, asked.currency, also)
     causes = (package_files("tieline.market") / "rules" / "causes.toml").read_bytes()
@@ -90,15 +93,21 @@ def settled_of(asked: Asked) -> Settled:
     made = Settled(
         program=asked.program, market=asked.market, operator=asked.operator, currency=asked.currency,
         zone=event.zone.key, start_ns=event.start_ns, end_ns=event.end_ns, step_ns=one.made.step_ns,
-        level="meter" if one.made.level == "meter" else "registration", rule=asked.rule.as_rows(),
+        level=one.made.level, rule=asked.rule.as_rows(),
         causes_hash=hash_of(causes),
         files={role: f"{hash_of(path.read_bytes())}{path.suffix.lower()}" for role, path in paths.items()},
         basis=one.basis, operator_frac=asked.operator_frac, lines=tuple(one.lines),
         parts=parts, flags=(*one.flags, *notes),
         excused=tuple(sorted(cause for cause, row in shortfall_causes().items() if row.excused)), terms=terms,
+        as_read=one.as_read,
     )  # fmt: skip
     # As it is read from the book: what was written once and what was computed now are then compared as equals.
     return decode_settled(encode_settled(made))
+
+
+def meters_of(path: Path) -> tuple[str, ...]:
+    """Return the names of a file's meters; "": it has one without a name."""
+    return tuple(one.meter for one in read_meters(path))
 
 
 def _paths(asked: Asked, temperature: Path | None) -> dict[str, Path]:
@@ -109,7 +118,7 @@ def _paths(asked: Asked, temperature: Path | None) -> dict[str, Path]:
 
 
 def read_sites(path: Path) -> dict[str, Site]:
-    """Return where meters stand, by meter, from CSV or XLSX: `meter`, and owner, customer, feeder, committed_kw.
+    """Return where meters stand, by meter, from CSV or XLSX: `meter`, and the other columns of `SITES`.
 
     Raises:
         ConfigError: A row is not what it should be; each is named.
@@ -118,25 +127,35 @@ def read_sites(path: Path) -> dict[str, Site]:
     faults = []
     for row in read_rows(path, SITES, ("meter",)):
         cells = {name: text.strip() for name, text in row.cells.items()}
-        meter, told = cells.get("meter", ""), cells.get("committed_kw", "")
-        try:
-            committed = float(told) if told else None
-        except ValueError:
-            committed = float("nan")
+        meter = cells.get("meter", "")
+        committed, rating = (_kw(cells.get(name, "")) for name in ("committed_kw", "rating_kw"))
+        odd = next((name for name, kw in (("committed_kw", committed), ("rating_kw", rating)) if kw is _NO_KW), "")
         if row.fault:
             faults.append(f"row {row.number}: {row.fault}")
         elif not meter:
             faults.append(f"row {row.number}: meter = '': give a meter of the meter file")
         elif meter in found:
             faults.append(f"row {row.number}: meter = {meter!r}: stands twice: keep the one that is right")
-        elif committed is not None and not 0 <= committed <= 1e6:
-            faults.append(f"row {row.number}: committed_kw = {told!r}: give 0 to 1000000, or nothing")
+        elif odd:
+            faults.append(f"row {row.number}: {odd} = {cells[odd]!r}: give 0 to 1000000, or nothing")
         else:
             owner = cells.get("owner") or meter
-            found[meter] = Site(owner, cells.get("customer") or owner, cells.get("feeder", ""), committed)
+            found[meter] = Site(owner, cells.get("customer") or owner, cells.get("feeder", ""), committed, rating)
     if faults:
         raise ConfigError(f"{path}: " + "; ".join(faults[:20]))
     return found
+
+
+_NO_KW = float("nan")
+
+
+def _kw(told: str) -> float | None:
+    """Return a power (kW; None: nothing is told); `_NO_KW` for what is none."""
+    try:
+        kw = float(told) if told else None
+    except ValueError:
+        return _NO_KW
+    return kw if kw is None or 0 <= kw <= 1e6 else _NO_KW
 
 
 def _parts(one: EventSettled, sites: Mapping[str, Site], sites_file: Path | None) -> tuple[Part, ...]:
@@ -235,7 +254,9 @@ def made_again(folder: Path, settled: Settled) -> Settled:
         ConfigError: A kept file is gone or was changed.
     """
     kept = {role: kept_input(folder, name) for role, name in settled.files.items()}
-    files = EventFiles(kept["meter"], kept["event"], kept["awards"], kept["prices"], kept.get("causes"))
+    files = EventFiles(
+        kept["meter"], kept["event"], kept["awards"], kept["prices"], kept.get("causes"), settled.as_read
+    )
     return settled_of(
         Asked(
             rule_of_rows(settled.rule), settled.program, settled.market, settled.operator, settled.currency,

@@ -23,7 +23,9 @@ from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, file_checks, link_checks
 from tieline.node.trade_settings import narrow_moves
 from tieline.store import registry
-from tieline.store.journal import JournalDamaged, SqlJournal, StoreError
+from tieline.store.aside import NAME as ASIDE
+from tieline.store.faults import JournalDamaged, NoJournalYet, StoreError
+from tieline.store.journal import SqlJournal
 from tieline.store.learnt import load
 from tieline.store.lock import held_since_ns
 from tieline.store.narrow import readable_by_others
@@ -153,7 +155,12 @@ def _contracts(settings: Settings, data: Path, fleet: Fleet) -> str:
 
 def _journal(data: Path, settings: Settings) -> str:
     """Say how many records the journal holds; every one is as it was written, and none is missing at the end."""
-    journal = journal_to_read(data)
+    try:
+        journal = journal_to_read(data)
+    except NoJournalYet as error:
+        if any((data / name).exists() for name in ("journal.db", "journal.head", ASIDE)):
+            raise  # there were records: the database is another one
+        return f"no records yet: {error}"
     try:
         broken, fault = journal.verify(), journal.end_fault()
         if broken is not None and broken != journal.lost():

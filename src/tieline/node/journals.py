@@ -217,7 +217,7 @@ def ask_folder(
     Raises:
         ConfigError: Nothing is there, or the query is faulty, would write, or took too long.
     """
-    from tieline.store.looking import look, names_readings, names_records
+    from tieline.store.looking import look, look_at_records, names_readings, names_records
 
     if not names_readings(query) or names_records(query):
         tell_cut(folder, tell, env)
@@ -226,12 +226,9 @@ def ask_folder(
 
         fleet = load(folder / "registry.bin")
         return look(folder, fleet, lambda: journal_to_read(folder, env), query, timeout_ns, clock, tell)
-    settings = journal_settings(folder)
-    if not settings.url:
+    if not journal_settings(folder).url:
         return ask(folder / "journal.db", query, timeout_ns, clock)
-    from tieline.store.postgres import Place, ask_postgres
-
-    return ask_postgres(Place(settings.url, password_of(folder, settings, env)), query, timeout_ns)
+    return look_at_records(lambda: journal_to_read(folder, env), query, timeout_ns, clock)
 
 
 def journal_settings(folder: Path) -> JournalSettings:

@@ -13,6 +13,7 @@ from tieline.store.product_files import FaultyRows, Field, read_rows
 from tieline.times import MINUTE_NS, iso
 
 MOST_KW = 1e8
+NO_METER_DATA = "no_meter_data"
 NOBODY: Mapping[str, float] = {}
 
 
@@ -38,7 +39,7 @@ class KnownCauses:
 
 def otherwise(is_unread: bool) -> str:
     """Return the cause of what nobody knows a cause of."""
-    return "no_meter_data" if is_unread else "underperformed"
+    return NO_METER_DATA if is_unread else "underperformed"
 
 
 def known_causes(path: Path | None, event: EventFile, step_ns: int, meters: set[str]) -> KnownCauses:

@@ -137,7 +137,7 @@ class NodeOperator:
         if no_device is not None:
             return no_device
         row = fleet.row(resource)
-        lowest_w, highest_w = -float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row])
+        lowest_w, highest_w = 0.0 - float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row])
         wrong = refusal_of_ends(ask.low_w, ask.high_w)
         if wrong is not None:
             return wrong
@@ -330,11 +330,11 @@ def unseen(fleet: Fleet, resource: str) -> str:
 def beyond_rating(fleet: Fleet, resource: str, ask: AskLimit) -> str:
     """Say that a limit asks for more than a device, or all of a group, is rated for; empty: it can be met."""
     rows = fleet.leaves(resource)
-    absorb_w, inject_w = float(fleet.max_absorb_w[rows].sum()), float(fleet.max_inject_w[rows].sum())
-    if ask.low_w <= inject_w and ask.high_w >= -absorb_w:
+    lowest_w, inject_w = 0.0 - float(fleet.max_absorb_w[rows].sum()), float(fleet.max_inject_w[rows].sum())
+    if ask.low_w <= inject_w and ask.high_w >= lowest_w:
         return ""
-    nearest_w = inject_w if ask.low_w > inject_w else -absorb_w
+    nearest_w = inject_w if ask.low_w > inject_w else lowest_w
     return (
-        f"it can't be met: {resource} is rated for {-absorb_w:.0f} to {inject_w:.0f} W, which is less than the "
+        f"it can't be met: {resource} is rated for {lowest_w:.0f} to {inject_w:.0f} W, which is less than the "
         f"{ask.low_w:.0f} to {ask.high_w:.0f} W asked; {nearest_w:.0f} W is as near as it comes"
     )

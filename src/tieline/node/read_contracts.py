@@ -157,6 +157,12 @@ def is_under(state: DeskState, contract: str, devices: frozenset[str]) -> bool:
     return bool(mine) and all(mine)
 
 
+def devices_of(fleet: Fleet, scope: frozenset[str]) -> frozenset[str]:
+    """Return the devices that a scope means by now: those that it names, and all behind each site that it names."""
+    sites = {name for name in scope if fleet.holds(name) and fleet.kind_of(name) is Kind.SITE}
+    return scope - sites | {fleet.id_of(int(row)) for site in sites for row in fleet.leaves(site)}
+
+
 def is_site_of(fleet: Fleet, resource: str, devices: frozenset[str]) -> bool:
     """Return whether a resource is a site with devices, all of them among some."""
     if not fleet.holds(resource) or fleet.kind_of(resource) is not Kind.SITE:

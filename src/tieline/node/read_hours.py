@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.state import DeskState
-from tieline.times import DAY_NS, HOUR_NS, floor_ns
+from tieline.times import DAY_NS, hour_start_ns
 
 KEEPS_NS = 3 * DAY_NS
 
@@ -34,15 +35,16 @@ class HourMean:
 
 @dataclass
 class Hours:
-    """The means of each hour by its start."""
+    """The means of each hour of a clock by its start."""
 
+    zone: str
     means: dict[int, HourMean] = field(default_factory=dict)
 
     def sample(self, state: DeskState, pool: PoolDesk | None, now_ns: int) -> None:
         """Look at the pool once more. Both sums are of the same devices, so that their difference means something."""
         if pool is None:
             return
-        fleet, rows, hour_ns = state.fleet, pool.rows, floor_ns(now_ns, HOUR_NS)
+        fleet, rows, hour_ns = state.fleet, pool.rows, hour_start_ns(now_ns, ZoneInfo(self.zone))
         power_w = fleet.known_power_w(rows)
         known = np.isfinite(power_w)
         beyond = np.isfinite(fleet.power_w[rows]) & ~known

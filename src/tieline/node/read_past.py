@@ -125,7 +125,7 @@ class PastReader(NodeReader):
         self._order, self._grid, self._stood = live._order, frame.grid, frame.alarms
         self._samples = deque((x for x in live._samples if x.at_ns <= frame.at_ns), maxlen=live._samples.maxlen)
         whole = {at: mean for at, mean in live.hours.means.items() if at + HOUR_NS <= frame.at_ns}
-        self.hours = Hours(whole)  # the hour that ran then has gone on since
+        self.hours = Hours(live.hours.zone, whole)  # the hour that ran then has gone on since
         self._book.raised.extend(at for at in live._book.raised if at <= frame.at_ns)
 
     def _healths(self) -> dict[str, LinkHealth]:

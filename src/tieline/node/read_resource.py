@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.consents import SOURCE as CONTRACT
+from tieline.desk.ends import uncalled_w
 from tieline.desk.leeway import leeway_w, within_w
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
@@ -249,7 +250,7 @@ def _scada_side(
     holds = np.isfinite(held_w) & ~live
     # What no command sets follows its base, but within its limits: nobody asks a device that may give nothing for more.
     # What a limit holds at a power, as its registers know no limit, stands there.
-    freely_w = np.where(holds, held_w, np.clip(state.base_w[rows], column.low_w, column.high_w))
+    freely_w = np.where(holds, held_w, uncalled_w(state, rows, column.low_w, column.high_w))
     # A limit may hold one without a word of its link: it leaves it one power alone, or less than it needs to run.
     runs = runs_of(state, column, now_ns)
     off = ~live & (runs == Runs.OFF)

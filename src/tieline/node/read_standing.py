@@ -26,7 +26,7 @@ from tieline.node.read_over import event_over, over_delivery
 from tieline.node.read_over_limit import over_limit
 from tieline.node.read_own_way import own_way
 from tieline.node.read_refused import refused_by_us
-from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
+from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, event_short, under_delivery
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +87,7 @@ def stand(
     found, parts = found + likely, parts + told
     found += over_delivery(state, pool, since, now_ns) if pool else []
     found += refused_by_us(state, now_ns)
-    found += event_over(state, since, now_ns)
+    found += event_over(state, since, now_ns) + event_short(state, since, now_ns)
     found += envelopes_over(state, since, now_ns)
     found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
     found += over_limit(state, order.names, since, now_ns)

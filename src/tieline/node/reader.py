@@ -97,13 +97,11 @@ class NodeReader:
         self.journal = journal or node.journal
         self._order = read_fleet.order_of(node.state.fleet)
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
-        self._book = read_alarms.AlarmBook()
         self._tracked = read_market.Tracked(self.journal, lambda: node.journal.last_seq)
-        self._kept, self._commitments = Kept(), Commitments(self._tracked)
+        self._kept, self._commitments, self._book = Kept(), Commitments(self._tracked), read_alarms.AlarmBook()
         self._grid: Mapping[str, GridReading] = {}
-        self._exposure = Exposure()
-        self._next_flow_s = float("-inf")
-        self.record, self.hours = Recorder(), Hours()
+        self._exposure, self._next_flow_s = Exposure(), float("-inf")
+        self.record, self.hours = Recorder(), Hours(sources.zone)
         self._past: Past | None = None
         node.after_beat.append(self._sample)
 
@@ -329,8 +327,7 @@ class NodeReader:
             view = read_audit.acts(self.journal, last_seq, before_seq, count)
         if check:
             bad = await asyncio.get_running_loop().run_in_executor(None, read_audit.bad_seq, self.node.journal)
-        chain_hash = self.node.journal.last_hash.hex()
-        return msgspec.structs.replace(view, chain_hash=chain_hash, checked=check, bad_seq=bad)
+        return msgspec.structs.replace(view, chain_hash=self.node.journal.last_hash.hex(), checked=check, bad_seq=bad)
 
     def kept(self) -> KeptSpan:
         """Return from when until when past instants can be shown."""
@@ -338,12 +335,16 @@ class NodeReader:
 
     def contracts(self, resource: str, devices: frozenset[str] | None, at: int, count: int) -> list[ContractView]:
         """Return contracts of a device or group (empty: all), only on some devices (None: on any)."""
-        found = read_contracts.contract_views(self.node.state, self.node.clock.now_ns(), resource, devices)
-        return found[at : at + count]
+        now_ns, to = self.node.clock.now_ns(), at + count
+        return read_contracts.contract_views(self.node.state, now_ns, resource, devices)[at:to]
 
     def is_under(self, contract: str, devices: frozenset[str]) -> bool:
         """Return whether all devices of a contract are among some."""
         return read_contracts.is_under(self.node.state, contract, devices)
+
+    def devices_of(self, scope: frozenset[str]) -> frozenset[str]:
+        """Return the devices that a scope means by now."""
+        return read_contracts.devices_of(self.node.state.fleet, scope)
 
     def is_site_of(self, resource: str, devices: frozenset[str]) -> bool:
         """Return whether a resource is a site with devices, all of them among some."""
@@ -354,10 +355,9 @@ class NodeReader:
         return await self._pasts().at(at_ns)
 
     def _pasts(self) -> Past:
-        if self._past is None:
-            from tieline.node.read_past import Past as Made  # a past reader is a reader: it can't be imported above
+        from tieline.node.read_past import Past as Made  # a past reader is a reader: it can't be imported above
 
-            self._past = Made(self)
+        self._past = self._past or Made(self)
         return self._past
 
     def messages(self, protocol: str, count: int) -> list[MessageView]:

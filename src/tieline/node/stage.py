@@ -26,7 +26,8 @@ from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import MAX_INDEX, Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_settings import IsoSettings
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.node.asked import require_devices as require_devices
 from tieline.node.asked import require_scenario
 from tieline.node.award_planner import AwardPlanner

@@ -29,7 +29,7 @@ from tieline.links.endpoint.openadr.callbacks import read_origins
 from tieline.links.endpoint.openadr.settings import EndPointName
 from tieline.links.endpoint.openadr.settings import OpenAdrSettings as EndPoints
 from tieline.links.grid.dnp3.binding import MAX_ADDRESS, Binding, Group, check_binding
-from tieline.links.grid.iso_web import IsoSettings, check_iso
+from tieline.links.grid.iso_settings import IsoSettings, check_iso
 from tieline.node.config import LOOPBACK, ConsoleTls, Settings
 from tieline.node.contracting import contract_checks
 from tieline.node.link_settings import (

@@ -39,7 +39,7 @@ from tieline.node.settlement_days import RUNNING, SETTLED, Key, SettlementDays, 
 from tieline.node.trade_settings import BY_SCHEDULE, PoolSettings
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import Refusal
-from tieline.times import DAY_NS, HOUR_NS, market_day
+from tieline.times import DAY_NS, HOUR_NS, hour_start_ns, market_day
 
 SHOWN_NS = 8 * DAY_NS
 Floats = NDArray[np.float64]
@@ -63,14 +63,15 @@ class NodeTrader:
         self.node, self.terms = node, terms
         self.days = SettlementDays(node, kept, terms)
         self.loads: LoadForecasts | None = None
-        self._hour = -1
+        self._hours: list[int] = []
         node.load_frac.update({pool: partial(self._load_frac_at, pool) for pool in terms})
         node.after_beat.append(self._each_hour)
 
     async def _each_hour(self) -> None:
-        hour = self.node.clock.now_ns() // HOUR_NS
-        if hour != self._hour:
-            self._hour = hour
+        now_ns = self.node.clock.now_ns()
+        hours = [hour_start_ns(now_ns, terms.zone) for terms in self.terms.values()]
+        if hours != self._hours:
+            self._hours = hours
             self._expect()
 
     def _expect(self) -> None:
@@ -213,7 +214,9 @@ class NodeTrader:
 
     async def prices(self, sent: SendPrices, by: str) -> TakenPrices | Refusal:
         """Take prices of a zone, durable when it returns."""
-        zones = frozenset(terms.settings.price_zone for terms in self.terms.values())
+        zones: dict[str, list[ZoneInfo]] = {}
+        for terms in self.terms.values():
+            zones.setdefault(terms.settings.price_zone, []).append(terms.zone)
         entries, answer = price_book.decide_prices(self.node.state, sent, zones, by, self.node.clock.now_ns())
         await self.node.desk.commit(entries)
         if entries:

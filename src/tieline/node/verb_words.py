@@ -19,6 +19,12 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 BOOK = click.option("--book", required=True, type=FILE, help="The folder of the book of statements.")
 AT = click.option("--at", "at", help="When this is, ISO 8601 with an offset; left out: now.")
 BY = click.option("--by", default="cli", show_default=True, help="Who does it; recorded.")
+AS_READ = click.option(
+    "--as-read",
+    multiple=True,
+    metavar="ROWS",
+    help="Take these rows as they stand, though they are doubted: 1418, 1418-1441, awards:2; lines say so.",
+)
 Made = TypeVar("Made")
 
 

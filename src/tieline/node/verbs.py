@@ -225,7 +225,8 @@ def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool)
     `record` has seq, id, kind, subject, recorded_at_ns and body, which is shown as JSON; `readings` resource,
     point, unit, value, quality, taken_at, taken_at_ns and received_at_ns; `resource` row, id, kind, max_inject_w,
     max_absorb_w, energy_wh, and its group of each purpose (electrical, site, owner, pool, program, curtailment). A
-    query that names `readings` or `resource` is in the SQL of DuckDB, any other in that of the journal's database.
+    query that names `readings` or `resource` is in the SQL of DuckDB, and so is any of a journal in PostgreSQL;
+    others are in that of SQLite.
 
     Where a damaged file of readings is left out, or a record was changed or is gone, that is said (with --json in
     `missing`), and the exit code is 1; the answer stands for what remains.
@@ -252,6 +253,8 @@ def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool)
 def _plain(value: object) -> object:
     from tieline.node.exporting import text_of
 
+    if isinstance(value, float):
+        return value + 0.0  # nothing is less than zero by no amount
     return text_of(value) if isinstance(value, bytes) else value
 
 

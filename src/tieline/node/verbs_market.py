@@ -10,6 +10,7 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.verb_words import AS_READ
 from tieline.node.verbs_products import OUT, settle, write_out
 from tieline.node.verbs_rules import RULE_VERSION, RULES
 
@@ -28,8 +29,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 @click.option("--event", "event_file", type=FILE, required=True, help="Event: TOML with timezone, start and end.")
 @click.option(
     "--level",
-    type=click.Choice(["meter", "registration"]),
-    help="Each meter by itself, or their sum; left out: the rule's.",
+    type=click.Choice(["meter", "registration", "resource"]),
+    help="Each meter by itself, or their sum as one; left out: the rule's.",
 )
 @RULE_VERSION
 @RULES
@@ -117,9 +118,10 @@ def _or_none(value: float | None) -> str:
 @click.option("--awards", "awards_file", type=FILE, required=True, help="Sold day-ahead: start,mw,price.")
 @click.option("--prices", "prices_file", type=FILE, required=True, help="Real-time prices: start,price.")
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
-@click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
+@click.option("--level", type=click.Choice(["meter", "registration", "resource"]), help="As for a baseline.")
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
+@AS_READ
 @OUT
 @click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
 @RULE_VERSION
@@ -135,6 +137,7 @@ def energy(
     level: str | None,
     currency: str,
     causes_file: Path | None,
+    as_read: tuple[str, ...],
     out: Path | None,
     shares_file: Path | None,
     rule_version: str | None,
@@ -157,8 +160,11 @@ def energy(
     if meter_file.is_dir():
         from tieline.node.analysis_fleet import fleet_settlement_of
 
-        if level == "registration":
-            raise ConfigError("--level registration: a folder of day files is settled a meter at a time: leave it out")
+        if as_read:
+            raise ConfigError(f"--as-read {','.join(as_read)}: give it to `tieline settle pack`, which reads rows")
+
+        if level in ("registration", "resource"):
+            raise ConfigError(f"--level {level}: a folder of day files is settled a meter at a time: leave it out")
         if causes_file is not None:
             raise ConfigError(f"--causes {causes_file}: a folder of day files is settled without it: give a meter file")
         found = fleet_settlement_of(
@@ -169,7 +175,7 @@ def energy(
             f"--shares {shares_file}: give a folder of day files; --json tells the owners of a meter file"
         )
     else:
-        files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
+        files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file, as_read)
         found = settlement_of(rule, files, share, level, currency, table)
     if out is not None:
         write_out(found, out)

@@ -12,6 +12,7 @@ import click
 from tieline.contract.eligibility import EventKind, Order
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.verb_words import AS_READ
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -230,9 +231,10 @@ def claims(claims_file: Path, out: Path | None, as_json: bool) -> None:
 @click.argument("meter_file", type=FILE)
 @click.argument("folder", type=FILE)
 @click.option("--timezone", "zone", required=True, help="On whose clock days begin: an IANA name.")
+@AS_READ
 @JSON
-def pack(meter_file: Path, folder: Path, zone: str, as_json: bool) -> None:
+def pack(meter_file: Path, folder: Path, zone: str, as_read: tuple[str, ...], as_json: bool) -> None:
     """Write a meter file as day files, from which `tieline settle RULE FOLDER` settles very many meters fast."""
     from tieline.node.analysis_fleet import pack_days
 
-    show(pack_days(meter_file, folder, zone), as_json)
+    show(pack_days(meter_file, folder, zone, as_read), as_json)

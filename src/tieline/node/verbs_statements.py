@@ -9,7 +9,7 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
-from tieline.node.verb_words import AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
+from tieline.node.verb_words import AS_READ, AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
 from tieline.node.verbs import Missing
 from tieline.node.verbs_rules import RULES
 
@@ -62,13 +62,15 @@ def open_book(
 @click.option("--awards", "awards_file", type=FILE, required=True, help="Sold day-ahead: start,mw,price.")
 @click.option("--prices", "prices_file", type=FILE, required=True, help="Real-time prices: start,price.")
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
-@click.option("--sites", "sites_file", type=FILE, help="meter,owner,customer,feeder,committed_kw (CSV or XLSX).")
+@AS_READ
+@click.option("--sites", "sites_file", type=FILE, help="meter,owner,customer,feeder,committed_kw,rating_kw.")
 @click.option("--contracts", "contracts_file", type=FILE, help="Contracts (TOML): owners' shares, pay and penalties.")
 @click.option("--enrolments", "enrolments_file", type=FILE, help="Book of enrolments: meters not in it are refused.")
 @click.option("--program", required=True, help="Under which program the event was called.")
 @click.option("--market", required=True, help="Who buys.")
+@click.option("--service", default="energy", show_default=True, help="What is sold; none is paid twice: capacity, ...")
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
-@click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
+@click.option("--level", type=click.Choice(["meter", "registration", "resource"]), help="As for a baseline.")
 @click.option("--dispute", default="", help="An upheld dispute by which a closed event is settled again.")
 @click.option(
     "--rule-version",
@@ -86,11 +88,13 @@ def issue(
     awards_file: Path,
     prices_file: Path,
     causes_file: Path | None,
+    as_read: tuple[str, ...],
     sites_file: Path | None,
     contracts_file: Path | None,
     enrolments_file: Path | None,
     program: str,
     market: str,
+    service: str,
     operator_share: str,
     level: str | None,
     dispute: str,
@@ -106,12 +110,14 @@ def issue(
     The same files give no new version. All files are kept in the book, so that each version can be made again; an event
     that is settled again keeps the version of its rule, whatever came into force since.
     """
+    from tieline.market.services import require_service
     from tieline.node.analysis_settle import EventFiles
-    from tieline.node.analysis_statement import Asked, keep_inputs, settled_of
+    from tieline.node.analysis_statement import Asked, keep_inputs, meters_of, settled_of
     from tieline.node.event_terms import left_open
     from tieline.node.rule_files import pinned, rules_in
     from tieline.node.rule_kept import kept_or_in_force
     from tieline.pool import statement_book
+    from tieline.pool.paid_claims import Paid
     from tieline.store.statement_files import changing_statements, read_statements
 
     known = read_statements(book)
@@ -119,14 +125,15 @@ def issue(
     if opened is None:
         raise ConfigError(f"--book {book}: was not opened: make one with `tieline statements open`")
     chosen = kept_or_in_force(known, pinned(rule, rule_version), rules_in(rules_file), program, market, event_file)
-    files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
+    files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file, as_read)
     share = decimal_of("--operator-share", operator_share)
     asked = Asked(chosen.rule, program, market, opened.operator, opened.currency, share, level, files,
                   sites=sites_file, contracts=contracts_file, enrolments=enrolments_file)  # fmt: skip
+    require_service(service)
     settled, now_ns = settled_of(asked), instant(at)
     notes = left_open(contracts_file, settled.terms, settled.by_owner(), program, settled.start_ns, share)
     with changing_statements(book, now_ns, by) as (held, append):
-        made = granted(statement_book.issue(held, settled, now_ns, dispute))
+        made = granted(statement_book.issue(held, settled, now_ns, dispute, Paid(service, meters_of(meter_file))))
         if made is not None:
             keep_inputs(book, asked)
             append(made)

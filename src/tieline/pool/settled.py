@@ -75,7 +75,7 @@ class Settled(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     start_ns: int
     end_ns: int
     step_ns: int
-    level: Literal["meter", "registration"]
+    level: Literal["meter", "registration", "resource"]
     rule: dict[str, Any]
     causes_hash: str
     files: dict[str, str]
@@ -88,6 +88,8 @@ class Settled(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Causes that the table excused when it was settled."""
     terms: dict[str, OwnerTerms] = {}
     """What contracts say of each owner's share and pay; an owner without is paid by `operator_frac` alone."""
+    as_read: tuple[str, ...] = ()
+    """Rows of its files that were doubted and, as somebody said, taken as they stand."""
 
     @property
     def total(self) -> Decimal:

@@ -17,6 +17,7 @@ from tieline.contract.pay import CENT, NOTHING
 from tieline.ids import derive
 from tieline.market.settlement import Basis, adjustments
 from tieline.pool.owner_lines import owner_lines
+from tieline.pool.paid_claims import ENERGY, Paid, is_taken_back, paid_twice
 from tieline.pool.settled import Settled
 from tieline.pool.statement_facts import (
     Adjusted,
@@ -35,6 +36,7 @@ from tieline.pool.statement_facts import (
 from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS, iso
 
+ENERGY_PAID = Paid(ENERGY)
 MOST_AMOUNT = Decimal(1_000_000_000)
 
 
@@ -156,10 +158,13 @@ def series_named(program: str, market: str, start_ns: int, end_ns: int) -> str:
     return derive("series", program, market, start_ns, end_ns)
 
 
-def issue(book: StatementBook, settled: Settled, at_ns: int, dispute: str = "") -> Issued | Refusal | None:
+def issue(
+    book: StatementBook, settled: Settled, at_ns: int, dispute: str = "", paid: Paid = ENERGY_PAID
+) -> Issued | Refusal | None:
     """Return the next version of an event's statement; None where it was settled from the same inputs before.
 
-    `dispute` names an upheld one, by which a closed series may be settled again.
+    `dispute` names an upheld one, by which a closed series may be settled again; `paid` is for what it pays. What
+    another statement was paid for already is refused with that statement.
     """
     if book.opened is None or settled.currency != book.opened.currency:
         wanted = f"give {book.opened.currency}" if book.opened else "open the book first"
@@ -169,17 +174,17 @@ def issue(book: StatementBook, settled: Settled, at_ns: int, dispute: str = "") 
         return Refusal("the event is not over", "at", iso(at_ns), f"give {end}, its end, or later")
     series = book.series.get(series_of(settled))
     if series is None:
-        if why := _overlap(book, settled):
+        if why := _overlap(book, settled) or _paid_twice(book, settled, paid):
             return why
         due = _due(settled, NOTHING, Due(NOTHING, NOTHING, {}, NOTHING))
         return Issued(
             statement=settled.basis.statement, series=series_of(settled), version=1, former="", settled=settled,
-            adjusting=(), due=due,
+            adjusting=(), due=due, service=paid.service, meters=paid.meters,
         )  # fmt: skip
     newest = series.newest
-    if newest.settled == settled:
+    if newest.settled == settled and newest.service == paid.service:
         return None
-    if why := _closed(book, series, at_ns, dispute):
+    if why := _closed(book, series, at_ns, dispute) or _paid_twice(book, settled, paid):
         return why
     version = newest.version + 1
     # The id holds the version: inputs that return to what they once were are a new statement again.
@@ -189,7 +194,7 @@ def issue(book: StatementBook, settled: Settled, at_ns: int, dispute: str = "") 
     return Issued(
         statement=statement, series=series.id, version=version, former=newest.statement, settled=settled,
         adjusting=tuple(adjustments(basis, newest.settled.lines, settled.lines)),
-        due=_due(settled, series.agreed, series.shared()),
+        due=_due(settled, series.agreed, series.shared()), service=paid.service, meters=paid.meters,
     )  # fmt: skip
 
 
@@ -204,6 +209,13 @@ def _due(settled: Settled, agreed: Decimal, was: Due) -> Due:
         settled.total + agreed - was.market, right.operator - was.operator,
         {owner: amount for owner, amount in owners.items() if amount}, right.undistributed - was.undistributed,
     )  # fmt: skip
+
+
+def _paid_twice(book: StatementBook, settled: Settled, paid: Paid) -> Refusal | None:
+    """Refuse what another event's statement that stands was paid for; what was taken back in whole is free."""
+    mine = series_of(settled)
+    others = (one for one in book.series.values() if one.id != mine and not is_taken_back(one.newest, one.agreed))
+    return paid_twice(settled, paid, (one.newest for one in others))
 
 
 def _overlap(book: StatementBook, settled: Settled) -> Refusal | None:

@@ -55,6 +55,10 @@ class Issued(_Fact, frozen=True, tag_field="fact", tag="issued"):
     settled: Settled
     adjusting: tuple[Line, ...]
     due: Due
+    service: str = "energy"
+    """What is paid for; by it kWh are claimed (`pool.paid_claims`)."""
+    meters: tuple[str, ...] = ()
+    """All meters of its file: those of a registration as one, too."""
 
 
 class Disputed(_Fact, frozen=True, tag_field="fact", tag="disputed"):

@@ -114,6 +114,7 @@ class SunSpecDevice:
 
     def _refresh(self, number: int) -> None:
         """Lay what the body measures now into the registers of a model: 701 or 713."""
+        self._age()
         seen = self.body.read()
         if seen == self._seen.get(number):
             return
@@ -178,13 +179,15 @@ class SunSpecDevice:
             self._ends_ns[name] = now_ns + int(seconds * SECOND_NS) if seconds and self._value(f"{name}Ena") else 0
 
     def _age(self) -> None:
-        """Count the timers down, and let go of what has run out (unless they lie)."""
+        """Count the timers down; what has run out is let go, or reverts to what was told for that (unless they lie)."""
         now_ns = self.clock.now_ns()
         for name, end_ns in self._ends_ns.items():
             left_s = max(end_ns - now_ns, 0) / SECOND_NS
             self._lay(704, f"{name}RvrtRem", math.ceil(left_s))
             if end_ns and not left_s and not self.lies:
                 self._ends_ns[name] = 0
+                if self._value(f"{name}EnaRvrt") == 1:
+                    self._lay(704, name, self._value(f"{name}Rvrt"))
                 self._lay(704, f"{name}Ena", self._value(f"{name}EnaRvrt"))
                 self._obey()
 
@@ -193,7 +196,9 @@ class SunSpecDevice:
         limited = self._value("WMaxLimPctEna") == 1
         high_w = self.full_w * self._value("WMaxLimPct") / 100 if limited else math.inf
         ends_ns = [end_ns for end_ns in self._ends_ns.values() if end_ns]
-        self.body.hold(target_w, high_w, min(ends_ns) if ends_ns and not self.lies else 2**62)
+        # What reverts to something goes on holding it, from the next look at the device on.
+        reverts = any(end_ns and self._value(f"{name}EnaRvrt") == 1 for name, end_ns in self._ends_ns.items())
+        self.body.hold(target_w, high_w, min(ends_ns) if ends_ns and not self.lies and not reverts else 2**62)
 
 
 class SunSpecServer:

@@ -146,11 +146,16 @@ class EndPoint:
         fall = self._fail_safe
         over_ns = self._heard_ns + round((fall.trip_s + fall.hold_s) * SECOND_NS)
         if self._is_lost(now_ns) and now_ns <= over_ns:
-            return Hold(fall.power_w, self.owner.bounds, "contact is lost", over_ns)
+            return Hold(self._falls_to_w(), self.owner.bounds, "contact is lost", over_ns)
         if self._is_settling(now_ns):
             settled_ns = self._came_back_ns + round(fall.stay_s * SECOND_NS)
-            return Hold(fall.power_w, self.owner.bounds, "contact came back just now", settled_ns)
+            return Hold(self._falls_to_w(), self.owner.bounds, "contact came back just now", settled_ns)
         return Hold(math.nan, self.owner.bounds, "nothing is asked")
+
+    def _falls_to_w(self) -> float:
+        """Return the fail-safe power within what the owner lets (R9), W; NaN: none is named."""
+        power_w = self._fail_safe.power_w
+        return power_w if math.isnan(power_w) else self.owner.bounds.clamp(power_w)
 
     def _planned(self, running: list[tuple[Plan, Step]]) -> Hold:
         """Fold the limits of all, the strongest first (R6); the target is the strongest's that has one (R7)."""

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from tieline.errors import ConfigError
-from tieline.store.journal import unreadable
+from tieline.store.faults import unreadable
 from tieline.times import SECOND_NS, Clock
 
 ALL_TABLES = ("record", "readings", "resource")

@@ -20,7 +20,8 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from tieline.errors import ConfigError
-from tieline.store.meter_files import MOST_KW, STEPS_NS, Floats, Instants, MeterSeries
+from tieline.store.meter_files import MOST_KW, Floats, Instants, MeterSeries
+from tieline.store.meter_grid import STEPS_NS
 from tieline.times import HOUR_NS, MINUTE_NS, iso
 
 if TYPE_CHECKING:

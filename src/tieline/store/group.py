@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from tieline.flow.begun import begins, has_begun, is_urgent
-from tieline.store.journal import StoreDown, StoreError
+from tieline.store.faults import RecordFault, StoreDown, StoreError
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -62,6 +62,8 @@ class _Batch(Generic[T]):
     records: list[T]
     future: asyncio.Future[int]
     is_aside: bool = False
+    is_alone: bool = False
+    """Whether it is committed by itself: one of the group that it was in can't be kept by what it holds."""
 
 
 class GroupCommit(Generic[T]):
@@ -220,16 +222,17 @@ class GroupCommit(Generic[T]):
         group: list[_Batch[T]] = []
         try:
             while self._waiting:
-                group, self._waiting = self._waiting, []
+                group = self._next()
                 self._writing, records = group, [record for batch in group for record in batch.records]
                 try:
                     if self._lost:  # what follows rests on what was not taken: a start finds both
                         raise StoreError(self._lost)
                     seq = await self._kept(records)
+                except RecordFault as error:
+                    self._part(group, error)
+                    continue
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
-                    if any(batch.is_aside for batch in group):  # who waited for these has his answer: it must not pass
-                        self._lost = self._lost or f"what was put aside is not taken: {error}"
-                    _tell(group, error)
+                    self._refuse(group, error)
                     continue
                 finally:
                     self._writing = []
@@ -245,6 +248,26 @@ class GroupCommit(Generic[T]):
             self._quiet.set()
             # Only who is stopped in the middle leaves somebody waiting.
             _tell([*group, *self._waiting], StoreDown("stopped before it was known to be recorded"))
+
+    def _next(self) -> list[_Batch[T]]:
+        """Take what is committed next from what waits."""
+        count = 1 if self._waiting[0].is_alone else len(self._waiting)
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    def _part(self, group: list[_Batch[T]], error: RecordFault) -> None:
+        """Let each of a group be committed by itself, in their order, as one can't be kept; that one is refused."""
+        if len(group) == 1:
+            self._refuse(group, error)
+            return
+        for batch in group:
+            batch.is_alone = True
+        self._waiting = [*group, *self._waiting]
+
+    def _refuse(self, group: list[_Batch[T]], error: Exception) -> None:
+        if any(batch.is_aside for batch in group):  # who waited for these has his answer: it must not pass
+            self._lost = self._lost or f"what was put aside is not taken: {error}"
+        _tell(group, error)
 
     async def _kept(self, records: list[T]) -> int:
         """Append until it is known whether the records are durable."""

@@ -35,7 +35,7 @@ _MAGIC = b"TLINDEX1"
 
 def key_of(record_id: str) -> int:
     """Return 64 bits of an id's hash, signed."""
-    return int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(blake2b(record_id.encode(errors="surrogatepass"), digest_size=8).digest(), "big", signed=True)
 
 
 def keys_of(ids: Collection[str]) -> dict[str, int]:

@@ -14,8 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tieline.errors import ConfigError, Error, InvariantError, LinkDown
-from tieline.flow.record import Record
+from tieline.errors import ConfigError, InvariantError
+from tieline.flow.record import Record, fault_of, subject_of
+from tieline.store.faults import JournalDamaged as JournalDamaged
+from tieline.store.faults import RecordFault, unreadable
+from tieline.store.faults import StoreDown as StoreDown
+from tieline.store.faults import StoreError as StoreError
 from tieline.store.head import Head, Mark, cut_says, unsure_says
 from tieline.store.index import Index, key_of, keys_of
 from tieline.store.narrow import make_narrow
@@ -41,31 +45,6 @@ INDEX_STEP, STEP = 10_000, 2_000
 
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)  # a quota, a limit on files: full, for all of us
-
-
-class StoreError(Error):
-    """The disk is broken, or the file is: nothing of the batch was acknowledged."""
-
-
-class StoreDown(StoreError, LinkDown):
-    """The database is out of reach, or its disk full: that may pass, and what became of the last commit shows then."""
-
-
-class JournalDamaged(StoreError, ConfigError):
-    """The file can't be read at some place, from record `seq` on (0: not known): a backup has to give it back."""
-
-    seq = 0
-
-
-def unreadable(name: str, error: Exception) -> StoreError:
-    """Return what to raise where SQLite can't read a file: its name, why, and what to do."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # what stands above the low byte says where it was found
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreError(f"{name}: {error}: another program holds it: end that and try again")
-    return JournalDamaged(
-        f"{name} = '{error}': the file is damaged: stop the server, keep a copy of it, and put it back from a backup "
-        f"together with its journal.head"
-    )
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -108,11 +87,14 @@ class SqlJournal:
         """Make the records durable, all or none, and return the number of the last.
 
         Raises:
+            RecordFault: A record can't be kept by what it holds; none was, and the next call goes on.
             StoreError: Nothing was acknowledged; of a commit that the disk cut short all or nothing is found at replay.
         """
         items: dict[str, Record] = {}
         for item in records:  # of one id the first counts
             items.setdefault(item.id, item)
+            if fault := fault_of(item):
+                raise RecordFault(f"{self.name}: record {item.id!r} ({item.kind}): {fault}")
         keys = keys_of(items)
         fresh: list[Record] = []
         try:
@@ -124,11 +106,13 @@ class SqlJournal:
             rows = Chained(fresh, *self.end)
             self._insert(rows)
             self._db.execute("COMMIT")
-        except (InvariantError, StoreDown):
+        except (InvariantError, StoreDown, RecordFault):
             self._roll_back()
             raise
         except Exception as error:
             self._roll_back()
+            if isinstance(error, (OverflowError, sqlite3.DataError)):  # a number, or a value, beyond what SQLite takes
+                raise RecordFault(f"{self.name}: {error}: nothing of {len(fresh)} records was kept") from error
             code = getattr(error, "sqlite_errorcode", 0)
             if code & 0xFF in _PASSING or code in _NO_ROOM:
                 raise StoreDown(f"{self.name}: {error}: free space, or end what holds it") from error
@@ -274,12 +258,20 @@ class SqlJournal:
             yield from map(record_of, rows)
             after_seq = int(rows[-1][0])
 
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield the rows as they stand, some at a time: `rows.COLUMNS` and the hash."""
+        sql, seq = f"SELECT {COLUMNS}, hash FROM record WHERE seq>? ORDER BY seq LIMIT {STEP}", 0
+        while rows := self._read(sql, (seq,)):
+            yield rows
+            seq = int(rows[-1][0])
+
     def about(
         self, subject: str, kinds: Sequence[str] = (), since_ns: int = 0, until_ns: int = 2**63 - 1
     ) -> list[Record]:
         """Return the records about a resource, pool or peer, oldest first."""
         where = "subject=? AND recorded_at_ns>=? AND recorded_at_ns<=?"
-        rows = self._read(f"SELECT {COLUMNS} FROM record WHERE {where} ORDER BY seq", (subject, since_ns, until_ns))
+        about = subject_of(subject), since_ns, until_ns
+        rows = self._read(f"SELECT {COLUMNS} FROM record WHERE {where} ORDER BY seq", about)
         return [record for record in map(record_of, rows) if not kinds or record.kind in kinds]
 
     def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1, after_seq: int = 0) -> Iterator[Record]:

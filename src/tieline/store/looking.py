@@ -4,6 +4,10 @@ Theory of operation. DuckDB reads the hourly files where they are, so a question
 database in memory that may open those files and nothing else; one SELECT is run and anything else refused before; a
 thread watches the clock and interrupts. While a server moves its log, a reading can stand in the log and in its hour:
 the log is listed first, the hours after it, and what is in both is taken once.
+
+Records that stand in a database server are asked here, too: they are read from it by a statement of ours, and no word
+of a question goes there. What a server lets its user do is its administrator's choice; a read-only transaction alone
+keeps nobody from `COPY ... TO PROGRAM`, or from ending the server's other sessions.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +25,24 @@ import pyarrow as pa
 
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
-from tieline.flow.record import Records
 from tieline.resource.identity import Purpose
 from tieline.resource.point import points
 from tieline.store.asking import MOST_ROWS, Answer, no_table
+from tieline.store.journal import SqlJournal
 from tieline.store.segment import SCHEMA, Tell, aside_faults, damage_of, damage_says, look_at
 from tieline.store.series import Historian
 from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
 
 TABLES = frozenset({"readings", "resource"})
 """What only this module knows; a question that names neither goes to the journal's own database."""
-MEMORY = "2GB"
+_CONFIG: dict[str, Any] = {"memory_limit": "2GB", "autoinstall_known_extensions": "false"}
+_RECORD = pa.schema(
+    [
+        ("seq", pa.int64()), ("id", pa.string()), ("kind", pa.string()), ("subject", pa.string()),
+        ("recorded_at_ns", pa.int64()), ("caused_by", pa.binary()), ("body", pa.binary()), ("hash", pa.binary()),
+    ]
+)  # fmt: skip
+"""As `SqlJournal.rows` gives them."""
 LOOK_S = 0.02
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _KEY = "row, point, taken_at_ns, received_at_ns"
@@ -87,7 +98,7 @@ def _named(parsed: Any, made: set[str]) -> Iterator[str]:
 def look(
     folder: Path,
     fleet: Fleet,
-    open_records: Callable[[], Records],
+    open_records: Callable[[], SqlJournal],
     query: str,
     timeout_ns: int,
     clock: Clock,
@@ -100,27 +111,53 @@ def look(
         ConfigError: The query is faulty, would write, or took longer than `timeout_ns`.
     """
     end_ns = clock.now_ns() + timeout_ns
-    late = f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
     with _ground(folder, fleet, tell) as (db, files):
-        statements = _statements(db, query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise ConfigError(f"{query!r}: is refused: the records are read-only here: give one SELECT")
-        if names_records(query):
-            db.register("record", _record_table(open_records(), lambda: clock.now_ns() > end_ns, late))
-        _lock(db, files)
-        with _watched(db, lambda: clock.now_ns() > end_ns):
-            try:
-                # The newline ends a comment that the query may end with.
-                db.execute(f"SELECT * FROM (\n{statements[0].query.strip().rstrip(';')}\n) LIMIT {most_rows + 1}")
-                rows = db.fetchall()
-            except duckdb.InterruptException:
-                raise ConfigError(late) from None
-            except duckdb.Error as error:
-                missing = _NO_TABLE.search(str(error))
-                says = no_table(query, missing[1]) if missing else f"{query!r}: {' '.join(str(error).split())}"
-                raise ConfigError(says) from None
-        names = tuple(column[0] for column in db.description or ())
-        return Answer(names, rows[:most_rows], len(rows) > most_rows)
+        return _answer(db, files, open_records, query, (end_ns, timeout_ns), clock, most_rows)
+
+
+def look_at_records(
+    open_records: Callable[[], SqlJournal], query: str, timeout_ns: int, clock: Clock, most_rows: int = MOST_ROWS
+) -> Answer:
+    """Return the answer to one SELECT over `record` alone, wherever that stands: its database sees no word of it.
+
+    Raises:
+        ConfigError: As `look`.
+    """
+    end_ns = clock.now_ns() + timeout_ns
+    with duckdb.connect(config=_CONFIG) as db:
+        return _answer(db, [], open_records, query, (end_ns, timeout_ns), clock, most_rows)
+
+
+def _answer(
+    db: Any,
+    files: list[str],
+    open_records: Callable[[], SqlJournal],
+    query: str,
+    within_ns: tuple[int, int],
+    clock: Clock,
+    most_rows: int,
+) -> Answer:
+    end_ns, timeout_ns = within_ns
+    late = f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
+    statements = _statements(db, query)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise ConfigError(f"{query!r}: is refused: the records are read-only here: give one SELECT")
+    if names_records(query):
+        db.register("record", _record_table(open_records(), lambda: clock.now_ns() > end_ns, late))
+    _lock(db, files)
+    with _watched(db, lambda: clock.now_ns() > end_ns):
+        try:
+            # The newline ends a comment that the query may end with.
+            db.execute(f"SELECT * FROM (\n{statements[0].query.strip().rstrip(';')}\n) LIMIT {most_rows + 1}")
+            rows = db.fetchall()
+        except duckdb.InterruptException:
+            raise ConfigError(late) from None
+        except duckdb.Error as error:
+            missing = _NO_TABLE.search(str(error))
+            says = no_table(query, missing[1]) if missing else f"{query!r}: {' '.join(str(error).split())}"
+            raise ConfigError(says) from None
+    names = tuple(column[0] for column in db.description or ())
+    return Answer(names, rows[:most_rows], len(rows) > most_rows)
 
 
 def write_readings(folder: Path, fleet: Fleet, since_ns: int, until_ns: int, target: Path, tell: Tell) -> int:
@@ -163,7 +200,7 @@ def _ground(folder: Path, fleet: Fleet, tell: Tell) -> Iterator[tuple[Any, list[
     files = [str(historian / f"{hour}.parquet") for hour in hours]
     fresh = {int(at) // HOUR_NS for at in log["taken_at_ns"].to_numpy()}
     both = [str(historian / f"{hour}.parquet") for hour in hours if hour in fresh]
-    db = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
+    db = duckdb.connect(config=_CONFIG)
     try:
         db.register("resource", _resource_table(fleet))
         known = points().values()
@@ -250,15 +287,15 @@ def _resource_table(fleet: Fleet) -> pa.Table:
     return pa.table(columns)
 
 
-def _record_table(records: Records, is_late: Callable[[], bool], late: str) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [] for name in ("seq", "id", "kind", "subject", "recorded_at_ns", "body")}
-    for record in records.replay():
-        for name, column in columns.items():
-            column.append(getattr(record, name))
-        if record.seq % 1_000 == 0 and is_late():
-            raise ConfigError(late)
-    kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.binary())
-    return pa.table({name: pa.array(column, kind) for (name, column), kind in zip(columns.items(), kinds, strict=True)})
+def _record_table(journal: SqlJournal, is_late: Callable[[], bool], late: str) -> pa.Table:
+    batches = []
+    with closing(journal):
+        for rows in journal.rows():
+            columns = [pa.array(each, kind) for each, kind in zip(zip(*rows, strict=True), _RECORD.types, strict=True)]
+            batches.append(pa.RecordBatch.from_arrays(columns, schema=_RECORD))
+            if is_late():
+                raise ConfigError(late)
+    return pa.Table.from_batches(batches, _RECORD)
 
 
 def _statements(db: Any, query: str) -> list[Any]:

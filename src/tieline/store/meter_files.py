@@ -7,7 +7,8 @@ interval that begins there, consumption positive. Temperature: `start,celsius`. 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,14 @@ from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
 from tieline.rim.texts import text_in
-from tieline.times import FAR, HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
+from tieline.store.meter_grid import step_of
+from tieline.times import FAR, HOUR_NS, from_ns, iso, parse_iso, to_ns
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
-STEPS_NS = tuple(minutes * MINUTE_NS for minutes in (1, 5, 10, 15, 30, 60))
 EVENT_FIELDS = (
     "timezone", "start", "end", "other_event_days", "holidays", "temperature", "notified_at", "controls",
-    "peak_load_kw", "firm_service_kw", "loss_factor", "population",
+    "peak_load_kw", "firm_service_kw", "loss_factor", "population", "rating_kw",
 )  # fmt: skip
 HEAD = 2
 """A CSV's first row of values stands in its second line."""
@@ -45,6 +46,8 @@ class MeterSeries:
     kwh: Floats
     step_ns: int
     flags: tuple[str, ...]
+    rows: Instants | None = None
+    """The row of each in its file; shape (n,). None: they stand in none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class EventFile:
     loss_factor: float = 1.0
     population: int | None = None
     """How many meters those of the file stand for."""
+    rating_kw: Mapping[str, float] = field(default_factory=dict)
+    """What a meter is registered for, either way, by its name; under "": each that has none of its own."""
 
     @property
     def day(self) -> date:
@@ -173,7 +178,7 @@ def read_event(path: Path) -> EventFile:
         None if told is None else _instant(path, "notified_at", told, zone),
         beside["controls"], _number(path, "peak_load_kw", fields, 0.0, MOST_KW),
         _number(path, "firm_service_kw", fields, 0.0, MOST_KW), _number(path, "loss_factor", fields, 1.0, 2.0) or 1.0,
-        _count(path, "population", fields),
+        _count(path, "population", fields), _ratings(path, fields.get("rating_kw", {})),
     )  # fmt: skip
 
 
@@ -208,6 +213,19 @@ def _number(path: Path, name: str, fields: dict[str, Any], least: float, most: f
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ConfigError(f"{path}: {name} = {value!r}: give {least:g} to {most:g}")
     return float(value)
+
+
+def _ratings(path: Path, told: object) -> dict[str, float]:
+    """Return kW by meter, of a number for each or a table. Raises ConfigError naming what is no rating."""
+    named = told if isinstance(told, dict) else {"": told}
+    found = {}
+    for meter, value in named.items():
+        name = f"rating_kw.{meter}" if meter else "rating_kw"
+        kw = _number(path, name, {name: value}, 0.0, MOST_KW)
+        if not kw:
+            raise ConfigError(f"{path}: {name} = {value!r}: give kW above 0, up to {MOST_KW:g}")
+        found[meter] = kw
+    return found
 
 
 def _count(path: Path, name: str, fields: dict[str, Any]) -> int | None:
@@ -332,7 +350,7 @@ def _series(path: Path, meter: str, at: NDArray[np.int64], starts_ns: Instants, 
         flags.append(f"row {two} repeats row {one}: left out")
     keep = np.concatenate([[True], np.diff(starts) != 0])
     order, starts, values = order[keep], starts[keep], values[keep]
-    step_ns = _step_of(who, starts, order)
+    step_ns = step_of(who, starts, order + HEAD)
     for words, mask in (("without a reading", np.isnan(values)), ("negative: export into the grid", values < 0)):
         rows = order[mask] + HEAD
         if len(rows):
@@ -341,27 +359,4 @@ def _series(path: Path, meter: str, at: NDArray[np.int64], starts_ns: Instants, 
     most_kw = float(np.nanmax(np.abs(values), initial=0.0)) * HOUR_NS / step_ns
     if most_kw > MOST_KW:
         raise ConfigError(f"{who}: kwh comes to {most_kw:g} kW: no meter has over {MOST_KW:g} kW: are these Wh?")
-    return MeterSeries(meter, starts, values, step_ns, tuple(flags[:20]))
-
-
-def _step_of(who: str, starts: Instants, order: NDArray[np.int64]) -> int:
-    """Return the interval's length: the shortest distance; every other is a multiple of it, which leaves gaps."""
-    if len(starts) < 2:
-        raise ConfigError(f"{who}: one reading says nothing of its interval's length: give a whole window")
-    apart = np.diff(starts)
-    step_ns = int(apart.min())
-    if step_ns not in STEPS_NS:
-        k = int(np.argmin(apart))
-        rows = f"rows {order[k] + HEAD} and {order[k + 1] + HEAD}"
-        raise ConfigError(
-            f"{who}: {rows}: {step_ns / 60e9:g} minutes apart, so that they overlap or their length is unusual: "
-            "give intervals of 1, 5, 10, 15, 30 or 60 minutes"
-        )
-    odd = np.flatnonzero((starts - starts[0]) % step_ns)
-    if len(odd):
-        row, minutes = order[odd[0]] + HEAD, step_ns // MINUTE_NS
-        raise ConfigError(
-            f"{who}: row {row}: start = {iso(int(starts[odd[0]]))}: it is no whole number of {minutes} minute "
-            "intervals after the first: give one grid"
-        )
-    return step_ns
+    return MeterSeries(meter, starts, values, step_ns, tuple(flags[:20]), order + HEAD)

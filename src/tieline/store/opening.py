@@ -6,8 +6,9 @@ import sqlite3
 from pathlib import Path
 
 from tieline.errors import ConfigError
+from tieline.store.faults import unreadable
 from tieline.store.head import Head, cut_says, lost_says, unsure_says
-from tieline.store.journal import SqliteJournal, SqlJournal, StoreError, unreadable
+from tieline.store.journal import SqliteJournal, SqlJournal, StoreError
 
 MOST_CHECKED = 1_000_000
 """So many records are held against their hashes before a question is answered: some seconds' work."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from sqlalchemy.dialects import postgresql
 
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
-from tieline.store.asking import MOST_ROWS, Answer, no_table
+from tieline.store.faults import NoJournalYet, RecordFault, StoreDown, StoreError
 from tieline.store.head import Head
-from tieline.store.journal import SqlJournal, StoreDown, StoreError
+from tieline.store.journal import SqlJournal
 from tieline.store.schema import ddl
-from tieline.times import SECOND_NS
 
 WRITER = 0x7469656C696E65
 """Key of the advisory lock of whoever appends: the journal has one writer."""
@@ -129,6 +127,8 @@ class _Connection:
         try:
             return act(self._db)
         except psycopg.Error as error:
+            if _is_content(error):
+                raise RecordFault(f"{self._place.name}: {self._place.says(error)}") from None
             if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) or _ends(error):
                 self._db.close()  # a server that says goodbye is still there for an instant
                 raise StoreDown(f"{self._place.name}: {self._place.says(error)}") from None
@@ -136,6 +136,17 @@ class _Connection:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _is_content(error: Any) -> bool:
+    """Return whether an error is of what was given: each try would end so, and the database is there.
+
+    Appendix A, class 22: data exception; class 54: program limit exceeded, which psycopg calls operational. NUL is
+    refused by psycopg itself, with no code.
+    """
+    import psycopg
+
+    return isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith("54")
 
 
 def _ends(error: Any) -> bool:
@@ -178,6 +189,7 @@ class PostgresJournal(SqlJournal):
         name = place.name
         try:
             self._line = _Connection(place, make, lambda: writer is not None and not writer._line.is_lost)
+            _require_unicode(place, next(iter(self._line.execute("SHOW server_encoding")))[0])
             if may_append:
                 for statement in ddl(postgresql.dialect()):  # type: ignore[no-untyped-call]
                     self._line.execute(statement)
@@ -239,40 +251,14 @@ class PostgresJournal(SqlJournal):
         return PostgresJournal(url, folder, password, writer=self)
 
 
+def _require_unicode(place: Place, encoding: str | bytes) -> None:
+    """Refuse a database that can't keep each character. Raises ConfigError."""
+    name = encoding.decode() if isinstance(encoding, bytes) else encoding
+    if name != "UTF8":
+        raise ConfigError(f"{place.name}: its encoding is {name}: make the database with ENCODING 'UTF8'")
+
+
 def _require_journal(place: Place, found: object) -> None:
-    """Refuse a database in which no server has made a journal. Raises ConfigError."""
+    """Refuse a database in which no server has made a journal. Raises NoJournalYet."""
     if found is None:
-        raise ConfigError(f"{place.name}: holds no journal yet: `tieline serve` makes it")
-
-
-def ask_postgres(place: Place, query: str, timeout_ns: int, most_rows: int = MOST_ROWS) -> Answer:
-    """Return the answer to one SELECT, in a transaction that can't write and that the server itself ends in time.
-
-    Raises:
-        ConfigError: No server or no journal is there, the query is faulty, would write, or took longer than
-            `timeout_ns`.
-    """
-    import psycopg
-
-    try:
-        with place.connect() as db:
-            # Asked first, as what the query itself would be told is a missing table of the database, and no way out.
-            _require_journal(place, db.execute(_IS_THERE).fetchone()[0])
-            db.execute("SET default_transaction_read_only = on")
-            db.execute(f"SET statement_timeout = {max(timeout_ns // 1_000_000, 1)}")
-            # Row by row, so that no answer fills our memory; in binary, as that protocol takes one statement alone.
-            with db.cursor() as cursor:
-                rows = list(islice(cursor.stream(query, binary=True), most_rows + 1))
-                names = tuple(column.name for column in cursor.description or ())
-            return Answer(names, rows[:most_rows], len(rows) > most_rows)
-    except psycopg.errors.QueryCanceled:
-        raise ConfigError(
-            f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
-        ) from None
-    except psycopg.errors.ReadOnlySqlTransaction:
-        raise ConfigError(f"{query!r}: is refused: the records are read-only here") from None
-    except psycopg.errors.UndefinedTable as error:
-        named = (error.diag.message_primary or "").split('"')
-        raise ConfigError(no_table(query, named[1] if len(named) > 1 else "of that name")) from None
-    except (psycopg.Error, ValueError) as error:
-        raise ConfigError(f"{query!r}: {place.says(error)}") from None
+        raise NoJournalYet(f"{place.name}: holds no journal yet: `tieline serve` makes it")

@@ -13,7 +13,7 @@ from itertools import chain
 
 import msgspec
 
-from tieline.flow.record import Record, Records
+from tieline.flow.record import Record, Records, subject_of
 
 LAST_NS = 2**63 - 1
 
@@ -67,6 +67,7 @@ class WithUnwritten:
     ) -> list[Record]:
         """Return the records about a resource, pool or peer, oldest first."""
         written = self._but_fresh(self._journal.about(subject, kinds, since_ns, until_ns))
+        subject = subject_of(subject)
         found = (record for record in self._within(since_ns, until_ns) if record.subject == subject)
         return [*written, *(record for record in found if not kinds or record.kind in kinds)]
 

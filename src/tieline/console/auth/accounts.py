@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.console.auth.roles import Role
-from tieline.flow.record import Record
+from tieline.flow.record import Record, recorded
 from tieline.ids import derive
 from tieline.times import HOUR_NS, Clock, iso
 
@@ -126,12 +126,12 @@ class Accounts:
         self._tokens.update((key, account.name) for key in account.token_hashes)
 
     async def _keep(self, account: Account) -> None:
-        self._take(account)
         self._steps += 1
         now_ns = self._clock.now_ns()
-        record = derive("account", account.name, now_ns, self._steps)
-        body = msgspec.msgpack.encode(account)
-        await self._append([Record(record, "AccountChanged", account.name, now_ns, (), body)])
+        name = derive("account", account.name, now_ns, self._steps)
+        record = recorded(name, "AccountChanged", account.name, now_ns, (), account)
+        self._take(account)
+        await self._append([record])
 
     def secret(self) -> str:
         """Return 256 random bits as URL-safe text."""

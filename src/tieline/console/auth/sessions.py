@@ -16,7 +16,7 @@ from msgspec import Struct
 from tieline.console.auth.accounts import Accounts, Append, hashed
 from tieline.console.auth.roles import Role
 from tieline.errors import LinkDown
-from tieline.flow.record import Record
+from tieline.flow.record import Record, recorded
 from tieline.ids import derive
 from tieline.times import SECOND_NS, Clock
 
@@ -177,4 +177,4 @@ class Sessions:
         self._steps += 1
         now_ns = self._keeps.clock.now_ns()
         record = derive("session", key, self._keeps.wall.now_ns(), self._steps)
-        await self._keeps.append([Record(record, RECORD, session.name, now_ns, (), msgspec.msgpack.encode(kept))])
+        await self._keeps.append([recorded(record, RECORD, session.name, now_ns, (), kept)])

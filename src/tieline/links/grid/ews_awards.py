@@ -116,4 +116,4 @@ def prices_of(rows: ews.Spps) -> dict[tuple[str, int], float]:
 
 
 def _hour(at: datetime) -> int:
-    return to_ns(at) // HOUR_NS * HOUR_NS
+    return to_ns(at.replace(minute=0, second=0, microsecond=0))

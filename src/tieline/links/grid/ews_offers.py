@@ -16,7 +16,7 @@ from tieline.desk.ports import Offer
 from tieline.desk.ports import Segment as Step
 from tieline.links.grid.ews_settings import EwsPool
 from tieline.resource.claim import Refusal
-from tieline.times import HOUR_NS, from_ns, iso, market_day
+from tieline.times import HOUR_NS, from_ns, hour_start_ns, iso, market_day
 from tieline.wire.ads.errors import Malformed
 from tieline.wire.ads.hours import hour_of
 from tieline.wire.ews import messages as ews
@@ -131,7 +131,7 @@ def plans_of(pool: EwsPool, up_w: float, now_ns: int, lead_s: float, zone: ZoneI
 
     Rounded down to tenths of a megawatt. A plan says nothing of power downward, as the market's limits are not below 0.
     """
-    open_ns = -(-(now_ns + int(lead_s * 1e9)) // HOUR_NS) * HOUR_NS
+    open_ns = hour_start_ns(now_ns + int(lead_s * 1e9) + HOUR_NS - 1, zone)
     today = from_ns(now_ns).astimezone(zone).date()
     high = _mw(max(up_w, 0.0) // TENTH_W * TENTH_W)
     generates = pool.energy == "three-part"

@@ -14,10 +14,9 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction, number
+from tieline.links.grid.iso_mended import as_first
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, Interval, iso, to_ns
-from tieline.wire.ads.codec import decode
-from tieline.wire.ads.errors import Malformed
 from tieline.wire.ads.messages import DispatchBatch as WireBatch
 from tieline.wire.ads.messages import Instruction as WireInstruction
 from tieline.wire.ads.messages import Reply, RespondDispatchBatch
@@ -87,21 +86,16 @@ class Batches:
         `native` is its XML, and `first` as it came first; where that is not kept (empty), or came by another protocol
         under the same UID, nothing tells.
         """
-        if first in ("", native):
-            return None
-        try:
-            before = decode(first.encode(), (WireBatch,))
-        except Malformed:
-            return None
-        assert isinstance(before, WireBatch)
-        return self._differs(wire, before, wire.batch_sent)
+        before = None if first in ("", native) else as_first(first)
+        return None if before is None else self._differs(wire, before, wire.batch_sent)
 
     def _differs(self, wire: WireBatch, before: WireBatch, sent: datetime) -> Refusal | None:
         uid = wire.batch_uid
         self._read[uid] = before, sent
         while len(self._read) > _MOST_READ:
             self._read.popitem(last=False)
-        names = [name for name in wire.__struct_fields__ if getattr(wire, name) != getattr(before, name)]
+        # By its words: a power that is no number is equal to none, and it may have come just so before.
+        names = [n for n in wire.__struct_fields__ if str(getattr(wire, n)) != str(getattr(before, n))]
         names = [name for name in names if name != "batch_sent"]
         if not names:
             return None

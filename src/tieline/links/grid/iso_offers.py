@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from tieline.desk.ports import Offer
@@ -42,3 +42,18 @@ def bid_of(offer: Offer, pools: Mapping[str, str], zone: ZoneInfo) -> ads.Bid | 
     segments = tuple(ads.BidSegment(s.power_w / W_PER_MW, s.price_per_mwh) for s in offer.segments)
     resource = pools[offer.pool]
     return ads.Bid(offer.id, resource, offer.product, day, hour_ending, repeated, segments)
+
+
+def answers_of(made: Sequence[ads.Bid | Refusal], said: ads.BidResults) -> list[Refusal | None]:
+    """Return what became of each offer: why there is no bid of it, or what the ISO said to that; None: it is taken."""
+    results = {result.bid_uid: result for result in said.results}
+    answers: list[Refusal | None] = []
+    for each in made:
+        if isinstance(each, Refusal):
+            answers.append(each)
+        elif (result := results.get(each.bid_uid)) is None:
+            answers.append(Refusal("the ISO said nothing of this bid", "bidUID", each.bid_uid))
+        else:
+            taken = result.status == "SUBMITTED"
+            answers.append(None if taken else Refusal(result.reason or "rejected", "bidUID", each.bid_uid))
+    return answers

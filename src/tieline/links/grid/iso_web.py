@@ -13,25 +13,24 @@ award.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tieline.desk.ports import Intake, MarketInlet, Offer, Session, number
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
-from tieline.links.grid.ews_settings import check_address
 from tieline.links.grid.iso_awards import AwardDays
 from tieline.links.grid.iso_batches import Batches
 from tieline.links.grid.iso_call import M, call
-from tieline.links.grid.iso_mended import Untaken
-from tieline.links.grid.iso_offers import W_PER_MW, bid_of
+from tieline.links.grid.iso_mended import Untaken, as_first, content
+from tieline.links.grid.iso_offers import W_PER_MW, answers_of, bid_of
+from tieline.links.grid.iso_settings import IsoSettings, check_iso
 from tieline.links.grid.market_call import Refused, Unreadable
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
@@ -49,30 +48,8 @@ PATIENCE_S = 1.3
 LOOK_BACK = 4096
 """So many batches before the last known are looked at after a start: two weeks of one every five minutes."""
 
-
-class IsoSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the ISO is reached, and what it calls our pools (pool -> its resource)."""
-
-    url: str
-    zone: str
-    pools: dict[str, str]
-    poll_s: float = 5.0
-    awards_s: float = 60.0
-    overlap: int = 16
-    read_tries: int = 3
-    most_skew_s: float = 2.0
-
-
-def check_iso(settings: IsoSettings) -> None:
-    """Refuse settings that can't be. Raises ConfigError naming the path."""
-    check_address(settings.url, "$.iso.url")
-    if not settings.pools or len(set(settings.pools.values())) != len(settings.pools):
-        raise ConfigError("$.iso.pools: give each pool the ISO's name of it, no name twice")
-    for name in ("poll_s", "awards_s"):
-        if not 0 < getattr(settings, name) <= 86_400:
-            raise ConfigError(f"$.iso.{name} = {getattr(settings, name):g}: give above 0 to 86400 s")
-    if settings.overlap < 0:
-        raise ConfigError(f"$.iso.overlap = {settings.overlap}: give 0 or more")
+UNHEARD = ("PENDING", "RECEIVED")
+"""What the ISO says became of a batch that it has no answer to, and waits for one."""
 
 
 class IsoWeb(Poller):
@@ -134,7 +111,7 @@ class IsoWeb(Poller):
                 await self._take_awards()
                 self._awards_due_ns = self._clock.now_ns() + int(self._settings.awards_s * SECOND_NS)
         for uid in sorted(uids, key=number):
-            if self._batches.answer(uid) is None and (number(uid) > near or await self._is_open(uid)):
+            if self._batches.answer(uid) is None and await self._is_open(uid, number(uid) > near):
                 await self._take(uid)
         for header in found.batches:
             if self._batches.is_stale(header.batch_uid, header.batch_sent):
@@ -149,18 +126,41 @@ class IsoWeb(Poller):
         else:
             self._become(Session.LIVE, "")
 
-    async def _is_open(self, uid: str) -> bool:
-        """Whether a batch from before this run, or one that was not read, still waits for our answer."""
-        if uid in self._unreadable:
+    async def _is_open(self, uid: str, is_near: bool) -> bool:
+        """Whether a batch that is new (`is_near`), of an earlier run, or was not read, still waits for our answer."""
+        if uid in self._unreadable or (is_near and self._has_looked_back):
             return True
-        if await self._inlet.answered(uid) is None:  # what was declined whole is known to the ISO alone
-            try:
-                if await self.status(uid) != "ANSWERED":
-                    return True
-            except Refused:
-                return True
+        earlier = await self._inlet.answered(uid)
+        if is_near and earlier is not None and earlier.accepted:
+            return True
+        # What was declined whole is known to the ISO alone.
+        if (is_near or earlier is None) and await self._status(uid) != "ANSWERED":
+            return True
         self._batches.remember(ads.RespondDispatchBatch(uid))
+        if is_near and uid in self._sent:
+            first = as_first(await self._inlet.as_taken(uid))
+            sent, said = (self._sent[uid], "") if first is None else (first.batch_sent, content(first))
+            self._untaken.keep(uid, sent, self._clock.now_ns(), said)
         return False
+
+    async def _status(self, uid: str) -> str:
+        """Return what the ISO says became of a batch; empty: it can't tell, or doesn't know the question."""
+        try:
+            return await self.status(uid)
+        except PeerError:
+            return ""
+
+    async def _is_known(self, uid: str, said: str) -> bool:
+        """Whether a batch that is listed as sent anew says what was declined before, and the ISO doesn't say that it
+        has no answer to that: then it is left alone."""
+        if uid not in self._mended or not self._untaken.is_known(uid, said):
+            return False
+        if await self._status(uid) in UNHEARD:
+            return False
+        self._mended.discard(uid)
+        self._unreadable.pop(uid, None)
+        self._batches.remember(ads.RespondDispatchBatch(uid))
+        return True
 
     async def _take(self, uid: str) -> None:
         """Fetch one batch, bring it to the desk, and keep its answer for sending."""
@@ -172,41 +172,56 @@ class IsoWeb(Poller):
         except (Malformed, Refused, Unreadable) as error:
             await self._not_read(uid, str(error))
             return
+        said, sent = content(wire), self._sent.get(uid, wire.batch_sent)
+        if await self._is_known(uid, said):
+            return
         frame = derive("frame", self.name, uid, packed.payload)
-        is_mended = uid in self._mended
-        self._batches.note(wire, wire.batch_sent)
+        self._batches.note(wire, sent)
         if not wire.binding_flag:
-            await self._read_again(uid)
+            await self._read_again(uid, said)
+            self._untaken.drop(uid)
             self._batches.remember(ads.RespondDispatchBatch(uid))
             self._unreadable.pop(uid, None)
             return
-        earlier = await self._inlet.answered(uid)
-        # Fetched again, as after a restart: its time may be over, its answer stands.
-        if earlier is not None and (earlier.accepted or not is_mended):
-            first = await self._inlet.as_taken(uid) if earlier.accepted else ""
-            changed = self._batches.changed(wire, native, first)
-            if changed is None:
-                reply = self._batches.again(wire, earlier)
-            else:
-                reply = self._batches.declined_as_changed(wire, changed, earlier)
-                await self._say_changed(wire, changed, frame)
+        reply, is_taken = await self._reply(wire, native, frame, said)
+        if is_taken:
+            self._untaken.drop(uid)
         else:
-            sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
-            batch = sorted_.batch if sorted_.batch is None else replace(sorted_.batch, is_mended=is_mended)
-            answer = await self._inlet.dispatch(batch) if batch is not None else None
-            reply = self._batches.settle(wire, sorted_, answer)
-            self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
-            unfollowed = self._batches.unfollowed(wire, sorted_)
-            if unfollowed is not None:
-                await self._inlet.unread(uid, unfollowed[0], self.name, unfollowed[1])
-            elif batch is None:
-                await self._read_again(uid)
-            if not any(each.response == "ACCEPT" for each in reply.replies):
-                self._untaken.keep(uid, wire.batch_sent, self._clock.now_ns())
+            self._untaken.keep(uid, sent, self._clock.now_ns(), said)
         self._mended.discard(uid)
         self._unreadable.pop(uid, None)
         self._keep(reply)
         await self._call(ads.ValidateDispatchBatch(uid), ads.Acknowledged)
+
+    async def _reply(
+        self, wire: ads.DispatchBatch, native: str, frame: str, said: str
+    ) -> tuple[ads.RespondDispatchBatch, bool]:
+        """Bring a batch to the desk; return the reply to it, and whether something of it was taken, now or before."""
+        uid, earlier = wire.batch_uid, await self._inlet.answered(wire.batch_uid)
+        first = "" if earlier is None else await self._inlet.as_taken(uid)
+        # Fetched again, as after a restart: its time may be over, its answer stands.
+        if earlier is not None and earlier.accepted:
+            changed = self._batches.changed(wire, native, first)
+            if changed is None:
+                return self._batches.again(wire, earlier), True
+            reply = self._batches.declined_as_changed(wire, changed, earlier)
+            await self._say_changed(wire, changed, frame)
+            return reply, True
+        before = as_first(first)
+        is_mended = uid in self._mended or (before is not None and content(before) != said)
+        if earlier is not None and not is_mended:
+            return self._batches.again(wire, earlier), False
+        sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
+        batch = sorted_.batch if sorted_.batch is None else replace(sorted_.batch, is_mended=is_mended)
+        answer = await self._inlet.dispatch(batch) if batch is not None else None
+        reply = self._batches.settle(wire, sorted_, answer)
+        self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
+        unfollowed = self._batches.unfollowed(wire, sorted_)
+        if unfollowed is not None:
+            await self._inlet.unread(uid, unfollowed[0], self.name, unfollowed[1])
+        elif batch is None:
+            await self._read_again(uid, said)
+        return reply, any(each.response == "ACCEPT" for each in reply.replies)
 
     async def _compare(self, header: ads.BatchHeader) -> None:
         """Fetch an answered batch that the ISO sent again, and refuse by name what it corrects under the same UID."""
@@ -230,22 +245,24 @@ class IsoWeb(Poller):
         self._fault(f"batch {uid}: {refusal}; a correction needs a batch UID of its own and a higher revision")
         _log.warning("a corrected batch is not followed", batch=uid, refusal=str(refusal))
 
-    async def _read_again(self, uid: str) -> None:
+    async def _read_again(self, uid: str, said: str) -> None:
         """Tell the desk of a batch that was mended, and of which there is nothing to follow, that it was read."""
-        if uid in self._mended:
+        if uid in self._mended and not any(self._untaken.is_known(uid, each) for each in (said, "")):
             why = Refusal("it was sent anew, and there is nothing to follow in it", "batchUID", uid)
             await self._inlet.unread(uid, why, self.name, self._clock.now_ns())
-            self._mended.discard(uid)
+        self._mended.discard(uid)
 
     async def _not_read(self, uid: str, why: str) -> None:
         """Count a batch that could not be read; after some tries decline it whole, as no fetch will mend it."""
+        if await self._is_known(uid, why):
+            return
         self._fault(f"batch {uid}: {why}")
         tries = self._unreadable[uid] = self._unreadable.get(uid, 0) + 1
         if tries < self._settings.read_tries:
             return
         del self._unreadable[uid]
         if uid in self._sent:
-            self._untaken.keep(uid, self._sent[uid], self._clock.now_ns())
+            self._untaken.keep(uid, self._sent[uid], self._clock.now_ns(), why)
         self._counts["refused"] += 1
         self._keep(ads.RespondDispatchBatch(uid, f"malformed: {why}"[:2000]))
         # Read again after a restart, it is no news.
@@ -316,22 +333,8 @@ class IsoWeb(Poller):
         """Submit offers before the gate; one answer a row. Raises LinkDown or PeerError where the ISO gave none."""
         made = [bid_of(offer, self._settings.pools, self._zone) for offer in offers]
         bids = tuple(bid for bid in made if isinstance(bid, ads.Bid))
-        results: Mapping[str, ads.BidResult] = {}
-        if bids:
-            answer, _ = await self._call(ads.SubmitBids(bids), ads.BidResults)
-            results = {result.bid_uid: result for result in answer.results}
-        answers: list[Refusal | None] = []
-        for each in made:
-            if isinstance(each, Refusal):
-                answers.append(each)
-                continue
-            result = results.get(each.bid_uid)
-            if result is None:
-                answers.append(Refusal("the ISO said nothing of this bid", "bidUID", each.bid_uid))
-            else:
-                taken = result.status == "SUBMITTED"
-                answers.append(None if taken else Refusal(result.reason or "rejected", "bidUID", each.bid_uid))
-        return answers
+        answer = (await self._call(ads.SubmitBids(bids), ads.BidResults))[0] if bids else ads.BidResults(())
+        return answers_of(made, answer)
 
     async def declare(self, pool: str, available_up_w: float, available_down_w: float, reason: str) -> None:
         """Re-declare what the pool can do from now on; the desk waits for it, and has devices to look after.

@@ -28,7 +28,19 @@ from tieline.links.grid.market_call import Busy, Unreadable, Unserved, retry_aft
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient, TooLong, Unanswered
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, Clock, from_ns, iso, market_day, to_ns
+from tieline.times import (
+    DAY_NS,
+    HOUR_NS,
+    MINUTE_NS,
+    SECOND_NS,
+    Clock,
+    floor_ns,
+    from_ns,
+    hour_start_ns,
+    iso,
+    market_day,
+    to_ns,
+)
 from tieline.wire.oasis.errors import NO_DATA, Malformed, Refused
 from tieline.wire.oasis.report import MOST_BYTES, Query, prices_in
 
@@ -158,7 +170,8 @@ class OasisWeb(Poller):
         found: dict[int, float] = {}
         for row in rows:
             at, lasts_ns = to_ns(row.start), to_ns(row.end) - to_ns(row.start)
-            if lasts_ns != STEP_NS[market] or at % lasts_ns:
+            begins_ns = hour_start_ns(at, self._zone) if market == DAY_AHEAD else floor_ns(at, lasts_ns)
+            if lasts_ns != STEP_NS[market] or at != begins_ns:
                 raise Unreadable(f"{name} of {node}: {iso(at)} lasts {lasts_ns // SECOND_NS} s")
             if row.node == node and start_ns <= at < end_ns:
                 found[at] = row.value

@@ -25,7 +25,7 @@ from tieline.simulate.iso.auction import clear, supplied
 from tieline.simulate.iso.faults import Faults
 from tieline.simulate.iso.prices import ZONE, last_day, prices_of
 from tieline.simulate.iso.real_time import STEP_NS, real_time
-from tieline.times import HOUR_NS, SECOND_NS, Clock, from_ns, to_ns
+from tieline.times import HOUR_NS, SECOND_NS, Clock, from_ns, hour_start_ns, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import pack
 from tieline.wire.ads.errors import Malformed
@@ -265,14 +265,14 @@ class IsoMarket:
 
     def _instructions(self, start_ns: int, end_ns: int) -> tuple[ads.Instruction, ...]:
         local = from_ns(start_ns).astimezone(self._zone)
-        hour_start_ns = start_ns - start_ns % HOUR_NS
+        began_ns = hour_start_ns(start_ns, self._zone)
         price = self.prices(local.date()).get(start_ns)
         if price is None:
             return ()
         sold: dict[tuple[str, str], list[ads.AwardRow]] = {}
         for award in self.awards.get(local.date(), ()):
             award_start_ns, _ = hour_ns(award.market_date, award.hour_ending, award.repeated_hour, self._zone)
-            if award_start_ns == hour_start_ns:
+            if award_start_ns == began_ns:
                 sold.setdefault((award.resource, award.product), []).append(award)
         made = []
         for (resource, product), awards in sold.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from tieline.device.told import Told
+from tieline.links.device.modbus.held import Held
 from tieline.links.device.modbus.own_power import held_w
-from tieline.links.device.modbus.unit import Held
 
 
 def is_bound(what: Told) -> bool:

@@ -23,9 +23,10 @@ from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client
 from tieline.links.device.modbus.columns import asked_of_rows, bound_rows, laid, requests
 from tieline.links.device.modbus.device import Device
+from tieline.links.device.modbus.held import Held
 from tieline.links.device.modbus.line import Answer, Failure, Question
 from tieline.links.device.modbus.live import Carrier, Live
-from tieline.links.device.modbus.unit import NO_BLOCKS, Held, Rejected, Unit
+from tieline.links.device.modbus.unit import NO_BLOCKS, Rejected, Unit
 from tieline.links.device.sunspec_models import model
 from tieline.links.life import KILLED, leaving
 from tieline.resource.batch import CommandBatch
@@ -133,7 +134,8 @@ class Burst:
         device.lend()
         live = device.commanded.begun()
         # All are told SENT at once in `begin`: one call for ten thousand rows, not one each.
-        live.held, live.stage, live.is_release = asked, Stage.SENT, asked.is_free
+        live.held = live.wish = asked
+        live.stage, live.is_release = Stage.SENT, asked.is_free
         if not live.is_release:
             device.commanded.owner.told()
         self._told.append(_Told(self, device, device.unit, live, pdus))

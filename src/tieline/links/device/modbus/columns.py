@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tieline.device.profile import Profile
 from tieline.device.steps import steps_within_rows
-from tieline.links.device.modbus.unit import FUNCTIONS
+from tieline.links.device.modbus.held import FUNCTIONS
 from tieline.links.device.sunspec_models import model
 from tieline.wire.modbus.pdu import WRITE_MANY
 from tieline.wire.sunspec.models import MOST_SCALE

@@ -19,8 +19,9 @@ from dataclasses import replace
 from tieline.device.told import Unable, told
 from tieline.errors import LinkDown, PeerError
 from tieline.links.device.modbus.asking import asked_of, is_bound, is_held, share_of
+from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.live import Live
-from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
+from tieline.links.device.modbus.unit import Rejected, Unit
 from tieline.links.device.modbus.watched import Watched
 from tieline.links.life import KILLED
 from tieline.resource.batch import CommandBatch
@@ -52,7 +53,8 @@ class Commanded(Watched):
         if live is not None:
             what = told(self.profile, self.rating, *live.powers_w)
             if not isinstance(what, Unable):
-                live.held = replace(live.held, limit_frac=share_of(what, full_w))
+                live.wish = replace(live.wish, limit_frac=share_of(what, full_w))
+                live.held = replace(live.held, limit_frac=live.wish.limit_frac)
 
     def take(self, batch: CommandBatch, at: int) -> bool:
         """Take the command in row `at` of a batch; an older (epoch, seq), or the same again, is passed over: False."""
@@ -158,12 +160,13 @@ class Commanded(Watched):
             return False
         own_w = self.own_w()
         live.is_release = what.is_release
-        live.held = replace(self.owner.held(unit), revert_s=self.life.left_s(live))
+        live.wish = replace(self.owner.held(unit), revert_s=self.life.left_s(live))
         if not live.is_release:
-            live.held = self.owner.narrowed(unit, asked_of(what, self.full_w, self.life.left_s(live), own_w))
+            live.wish = asked_of(what, self.full_w, self.life.left_s(live), own_w)
         # A limit binds there too; his power is not ours to end.
         if self.is_contended and math.isnan(what.power_w) and not is_held(what):
-            live.held = replace(live.held, leaves_power=True)
+            live.wish = replace(live.wish, leaves_power=True)
+        live.held = live.wish if live.is_release else self.owner.narrowed(unit, live.wish, self.full_w)
         self.holds(live, is_held(what), is_bound(what), own_w)
         self.life.sent(live)
         return True
@@ -201,6 +204,7 @@ class Commanded(Watched):
         """Take what was read back of a command for what it tells of the device's owner."""
         if not live.is_release:
             self.owner.heard(live.held, held, unit.seen)
+            self._see_after(unit, live.held)
         self.owner.see(unit.seen)
         self._most_w = self.owner_limit_w(unit)
 
@@ -243,7 +247,8 @@ class Commanded(Watched):
         if not isinstance(held, Held):
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(held))
         elif live.is_confirmed:
-            told_w = math.nan if live.is_release else held.target_w  # what it holds by then is its owner's
+            is_his = live.is_release or math.isnan(live.wish.target_w)  # the power that it holds
+            told_w = math.nan if is_his else held.target_w
             if not live.is_hold:
                 told_w = min(told_w, self._most_w)  # NaN stays
             self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=told_w)
@@ -265,7 +270,7 @@ class Commanded(Watched):
         what = told(self.profile, self.rating, *live.powers_w)
         if not isinstance(what, Unable):
             own_w = self.own_w() if self.profile.draws_up_to_set else held_w
-            live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
+            live.held = live.wish = asked_of(what, self.full_w, self.life.left_s(live), own_w)
             live.made = FREE if math.isnan(made_w) else replace(live.held, target_w=made_w)
             self.holds(live, is_held(what), is_bound(what), own_w)
             self._live = live

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tieline.links import life
+from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.owner import Controls
-from tieline.links.device.modbus.unit import FREE, Held
 from tieline.links.life import Course
 
 
@@ -38,8 +38,10 @@ class Carrier(life.Carrier, Protocol):
 
 @dataclass(eq=False)
 class Live(Course):
-    """One command; `held` is what the device was told for it, `made` what it made of that where it can't hold it,
-    `is_hold`: a power that nobody asked for, by a limit, `is_release`: what its owner had set, or nothing.
+    """One command; `held` is what the device was told for it, `wish` the same before its owner's settings narrow it.
+
+    `made` is what it made of that where it can't hold it, `is_hold`: a power that nobody asked for, by a limit,
+    `is_release`: what its owner had set, or nothing.
 
     Of one that is remembered from before a start `is_taken` says that the device was seen to hold it.
     `lets_go_ns` is when the device's own timer ends at the latest (0: not known): it starts when the device hears the
@@ -47,6 +49,7 @@ class Live(Course):
     """
 
     held: Held = FREE
+    wish: Held = FREE
     made: Held = FREE
     is_hold: bool = False
     is_release: bool = False

@@ -27,10 +27,11 @@ from tieline.desk.facts import ControlsKept, Fact
 from tieline.desk.packed import Packed
 from tieline.flow.record import Records
 from tieline.links.device.kept import Kept, Spawn
-from tieline.links.device.modbus.unit import FREE, FUNCTIONS, Held, Unit
+from tieline.links.device.modbus.held import FREE, FUNCTIONS, Held
+from tieline.links.device.modbus.reversion import Words, after, is_reverted, laid, power_w, with_defaults
+from tieline.links.device.modbus.unit import Unit
 from tieline.times import Clock
 
-Words = tuple[int, ...]
 TRIES = 3
 """So often a setting is written back to a device that does not take it, until it is left to people."""
 # Of each function: the places, in its registers, of its timer and of what makes it this setting and no other.
@@ -172,11 +173,34 @@ class Owner:
 
     def held(self, unit: Unit) -> Held:
         """Return what his settings amount to; FREE: none."""
-        return FREE if self.own.is_none else over(unit.held_by(self._laid(unit.seen)), revert_s=FREE.revert_s)
+        return FREE if self.own.is_none else over(unit.held_by(laid(unit.seen, self.own.words)), revert_s=FREE.revert_s)
 
-    def narrowed(self, unit: Unit, what: Held) -> Held:
-        """Return what a device is told where its owner has set a limit: the narrower holds."""
-        return over(what, limit_frac=min(what.limit_frac, self.held(unit).limit_frac))
+    def narrowed(self, unit: Unit, what: Held, full_w: float) -> Held:
+        """Return what a device is told beside what its owner has set: of limits the narrower holds, and his power does.
+
+        Who is told a limit alone goes on with the power that he set, which ends with no limit of ours. `full_w`: the
+        device's own WMax (W).
+        """
+        if self.own.is_none:
+            return what
+        has_power = not math.isnan(what.target_w) or what.leaves_power
+        target_w = what.target_w if has_power else power_w(self.own.words[0], unit.seen, full_w)
+        return over(what, target_w=target_w, limit_frac=min(what.limit_frac, self.held(unit).limit_frac))
+
+    def after(self, unit: Unit, what: Held, full_w: float) -> dict[str, Words]:
+        """Return what is to hold once the timers of a command have ended, as `reversion.after` does."""
+        if self.own.is_none:
+            return {}
+        power, limit = self.own.words
+        told = () if math.isnan(what.target_w) else power, limit if what.limit_frac < 1.0 else ()
+        return after(unit.seen, told, full_w)
+
+    def is_back(self, unit: Unit, held: Held, full_w: float) -> bool:
+        """Return whether a device holds what its owner had set and nothing else, whatever its timers say."""
+        if self.own.is_none:
+            return False
+        own_w = power_w(self.own.words[0], unit.seen, full_w)
+        return held.same(over(self.held(unit), target_w=own_w))
 
     def is_kept(self) -> bool:
         """Return whether it would outlive us that he is owed his settings; else have it kept, and `wake` once it is."""
@@ -191,12 +215,6 @@ class Owner:
         if block is not self._marked[0]:
             self._marked = block, marks(block)
         return self._marked[1]
-
-    def _laid(self, block: Sequence[int]) -> Words:
-        image = list(block)
-        for (first, end), words in zip(FUNCTIONS, self.own.words, strict=True):
-            image[first:end] = words or (0, *image[first + 1 : end])
-        return tuple(image)
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -216,8 +234,9 @@ class Owner:
             return
         asks = not (asked.leaves_power or math.isnan(asked.target_w)), asked.limit_frac < 1.0
         for n, ((first, end), mark, is_asked) in enumerate(zip(FUNCTIONS, self._marks(block), asks, strict=True)):
-            if not is_asked or _is_same(tuple(block[first:end]), self.own.words[n], n):
-                continue  # what looks like his own says nothing of ours
+            is_his = mark is not Mark.TIMED and _is_his(tuple(block[first:end]), self.own.words[n], n)
+            if not is_asked or is_his:
+                continue  # what looks like his own, and bears no timer, says nothing of ours
             if mark is Mark.LASTING:
                 self._drops = True
             is_marked = not self._drops and (self.own.is_marked or mark is Mark.TIMED)
@@ -230,11 +249,16 @@ class Owner:
         words = list(before)
         for n, ((first, end), mark) in enumerate(zip(FUNCTIONS, found, strict=True)):
             here = tuple(block[first:end])
-            if mark is Mark.LASTING and not _is_same(here, words[n], n):
-                words[n] = here if is_sure else ()
+            if mark is Mark.LASTING and not _is_his(here, words[n], n):
+                words[n] = with_defaults(here, words[n] if self.is_owed else (), n) if is_sure else ()
             elif mark is Mark.OFF and not self.is_owed:
                 words[n] = ()
-        is_back = all(mark is Mark.LASTING for mark, own in zip(found, words, strict=True) if own)
+        functions = enumerate(zip(FUNCTIONS, found, words, strict=True))
+        is_back = all(
+            mark is Mark.LASTING and _is_same(tuple(block[first:end]), own, n)
+            for n, ((first, end), mark, own) in functions
+            if own
+        )
         self._become(replace(self.own, words=(words[0], words[1]), is_owed=self.own.is_owed and not is_back))
         if found == (Mark.OFF, Mark.OFF) and not self._drops:
             self._is_sure = True
@@ -242,6 +266,11 @@ class Owner:
     def forget(self) -> None:
         """Take that it was freed, by its owner or by a reboot: there is nothing to give back."""
         self._become(replace(self.own, words=((), ()), is_owed=False))
+
+    def forget_power(self) -> None:
+        """Take that its owner ended the power that he had set, and nothing else."""
+        words = (), self.own.words[1]
+        self._become(replace(self.own, words=words, is_owed=self.own.is_owed and any(words)))
 
     def _become(self, own: Own) -> None:
         """Have what is known kept, where a record of his is to be mended; a write waits for it by `is_kept`."""
@@ -254,3 +283,7 @@ class Owner:
 
 def _is_same(here: Words, own: Words, n: int) -> bool:
     return bool(own) and all(here[at] == own[at] for at in _VALUE[n])
+
+
+def _is_his(here: Words, own: Words, n: int) -> bool:
+    return _is_same(here, own, n) or is_reverted(here, own, n)

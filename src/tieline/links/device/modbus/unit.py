@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 
-from tieline.device.steps import steps_within
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client, GaveWay
+from tieline.links.device.modbus.held import FREE, FUNCTIONS, Held, rounded_in
+from tieline.links.device.modbus.reversion import NOTHING, After
 from tieline.links.device.sunspec_models import model
 from tieline.resource.point import points
 from tieline.wire.modbus.pdu import (
@@ -22,7 +22,7 @@ from tieline.wire.modbus.pdu import (
     Refused,
     Write,
 )
-from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_value, scale_of, write_value
+from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_value, write_value
 
 BASES = (40000, 50000, 0)
 NEEDED = (701, 704)
@@ -37,52 +37,6 @@ class Rejected(PeerError):
     def __init__(self, code: int, what: str) -> None:
         super().__init__(f"{what}: exception {code}")
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a device holds: a target (W; NaN: none) and an upper limit (share of its own WMax; 1: none).
-
-    `revert_s` is the timer that it was given (s; NaN: it has none). `low_w` and `high_w` are what a target was asked
-    within (W): its registers may not round it beyond them. `leaves_power`: whatever power it was set is somebody else's
-    and stays as it is; the limit alone is told, and looked for. `unread`: of what is switched on, what holds no number.
-    """
-
-    target_w: float
-    limit_frac: float
-    revert_s: float = math.nan
-    low_w: float = -math.inf
-    high_w: float = math.inf
-    leaves_power: bool = False
-    unread: frozenset[str] = frozenset()
-
-    def same(self, other: Held) -> bool:
-        """Return whether a device holds what another says that it was told, within what devices round to.
-
-        A limit may be narrower by a hundredth and is not wider.
-        """
-        targets = self.target_w, other.target_w
-        near_w = max(10.0, 0.01 * abs(other.target_w)) if not math.isnan(other.target_w) else 0.0
-        equal = other.leaves_power or all(map(math.isnan, targets)) or abs(targets[0] - targets[1]) <= near_w
-        return equal and -0.01 <= self.limit_frac - other.limit_frac <= 0.0005
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing is asked of the device."""
-        return math.isnan(self.target_w) and self.limit_frac >= 1.0
-
-    @property
-    def says(self) -> str:
-        """Power and limit in words, to stand after `holds`."""
-        power = "no power" if math.isnan(self.target_w) else f"{self.target_w:g} W"
-        limit = f"limit {self.limit_frac:.0%}"
-        said = zip(_SET, (power, limit), strict=True)
-        return ", ".join(f"a {key} {UNREAD}" if key in self.unread else words for key, words in said)
-
-
-FREE = Held(math.nan, 1.0)
-UNREAD = "that can't be read as a number"
-_SET = "power", "limit"
 
 
 class Unit:
@@ -204,31 +158,31 @@ class Unit:
         self._read_last[number] = block, found
         return found
 
-    async def tell(self, what: Held) -> None:
-        """Set a power and an upper limit, and the timer after which the device lets go by itself.
+    async def tell(self, what: Held, after: After = NOTHING) -> None:
+        """Set a power and an upper limit, and the timer after which the device lets go by itself, or holds `after`.
 
         It is told in the steps of its scale factors, as `rounded` says. A function's registers go out in one request
         (function 16, which a device carries out as a whole), by the scale factors that were read before; a function
         that is off and stays off is not written. A device that refuses that is told value by value, enabling last, from
-        then on. A timer that it does not implement is left out.
+        then on. A timer that it does not implement is left out, and `after` where it refuses that.
 
         Raises:
             Rejected: The device refused.
             PeerError: A value that its registers can't hold.
             LinkDown: No answer; after the first write, whether it was taken is unknown.
         """
-        if self.takes_blocks and self.seen and await self._tell_blocks(what):
+        if self.takes_blocks and self.seen and await self._tell_blocks(what, after):
             return
-        await self._tell_steps(what)
+        await self._tell_steps(what, after)
 
-    async def _tell_blocks(self, what: Held) -> bool:
+    async def _tell_blocks(self, what: Held, after: After) -> bool:
         """Tell each function in one request; returns False where the device takes no such requests."""
         start, _ = self.models[704]
         try:
             image = list(self.seen)
-            for name, value in self._steps(self.seen, what):
+            for name, raw in self._steps(self.seen, what, after):
                 field = model(704).field(name)
-                image[field.offset : field.offset + field.size] = self._raw(self.seen, name, value)
+                image[field.offset : field.offset + field.size] = raw
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
         for first, end in FUNCTIONS[1:] if what.leaves_power else FUNCTIONS:
@@ -243,21 +197,28 @@ class Unit:
                 return False
         return True
 
-    async def _tell_steps(self, what: Held) -> None:
+    async def _tell_steps(self, what: Held, after: After) -> None:
         start, block = await self._controls()
         try:
-            steps = [(name, self._raw(block, name, value)) for name, value in self._steps(block, what)]
+            steps = self._steps(block, what, after)
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
         for name, raw in steps:
             at = start + model(704).field(name).offset
             answer, self.frame = await self.client.exchange(self.number, Write(at, raw))
+            if isinstance(answer, Refused) and name in after and answer.code in NO_BLOCKS:
+                return await self._tell_steps(what, NOTHING)
             if isinstance(answer, Refused):
                 raise Rejected(answer.code, f"unit {self.number}: write {name}")
+        return None
 
-    def _steps(self, block: Sequence[int], what: Held) -> list[tuple[str, float]]:
-        """Return what to write, in order: values, the timer, and what switches them on last."""
-        what = _rounded(block, what)
+    def _steps(self, block: Sequence[int], what: Held, after: After) -> list[tuple[str, tuple[int, ...]]]:
+        """Return the registers to write, in order: values, the timer, and what switches them on last."""
+        steps = self._values(block, what, after)
+        return [(name, after.get(name) or self._raw(block, name, value)) for name, value in steps]
+
+    def _values(self, block: Sequence[int], what: Held, after: After) -> list[tuple[str, float]]:
+        what = rounded_in(block, what)
         seconds = 0.0 if math.isnan(what.revert_s) else max(round(what.revert_s), 1)
         steps: list[tuple[str, float]] = []
         if math.isnan(what.target_w):
@@ -269,8 +230,9 @@ class Unit:
             steps.append(("WSetEna", 1))
         if what.limit_frac >= 1.0:
             return [*steps, ("WMaxLimPctEna", 0)]
-        wished = [("WMaxLimPct", 100.0 * max(what.limit_frac, 0.0)), ("WMaxLimPctEnaRvrt", 0.0)]
-        wished.append(("WMaxLimPctRvrtTms", seconds))
+        wished = [("WMaxLimPct", 100.0 * max(what.limit_frac, 0.0))]
+        wished += [(name, 0.0) for name in after if name == "WMaxLimPctRvrt"]
+        wished += [("WMaxLimPctEnaRvrt", 0.0), ("WMaxLimPctRvrtTms", seconds)]
         steps += [(name, value) for name, value in wished if name == "WMaxLimPct" or self._has(block, name)]
         return [*steps, ("WMaxLimPctEna", 1)]
 
@@ -300,7 +262,7 @@ class Unit:
             PeerError: A scale factor that SunSpec doesn't know.
         """
         try:
-            return _rounded(self.seen, what)
+            return rounded_in(self.seen, what)
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
 
@@ -356,25 +318,6 @@ class Unit:
         return Held(target_w, limit_frac, revert_s, unread=unread)
 
 
-def _rounded(block: Sequence[int], what: Held) -> Held:
-    """Return a wish in the steps of the controls in `block`; what has no scale factor stays as it is."""
-    target_w, limit_frac = what.target_w, max(what.limit_frac, 0.0)
-    if math.isfinite(target_w) and (step_w := _step(block, "WSet")) is not None:
-        target_w = steps_within(target_w, step_w, what.low_w, what.high_w) * step_w
-    if limit_frac < 1.0 and (step := _step(block, "WMaxLimPct")) is not None:
-        percent = 100.0 * limit_frac
-        limit_frac = steps_within(percent, step, high=percent) * step / 100.0
-    found = target_w, limit_frac  # nearly always it was rounded before; no target, NaN, is the same object then
-    return what if found == (what.target_w, what.limit_frac) else replace(what, target_w=found[0], limit_frac=found[1])
-
-
-def _step(block: Sequence[int], name: str) -> float | None:
-    exponent = scale_of(model(704), model(704).field(name), block)
-    return None if exponent is None else 10.0**exponent
-
-
-# Of model 704: from the first to after the last register that is written of each function; its switch is the first.
-FUNCTIONS = ((22, 33), (14, 20))
 _FULL = ("WMax", "WMaxRtg")
 _HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrtTms")
 

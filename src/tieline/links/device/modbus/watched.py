@@ -13,10 +13,12 @@ from dataclasses import replace
 
 from tieline.device.profile import Profile
 from tieline.errors import LinkDown, PeerError
+from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.live import Carrier, Live
 from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower
 from tieline.links.device.modbus.owner import TRIES, Mark, Owner, marks
-from tieline.links.device.modbus.unit import FREE, Held, Unit
+from tieline.links.device.modbus.reversion import keeps
+from tieline.links.device.modbus.unit import Unit
 from tieline.links.life import Life
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.identity import Rating
@@ -46,6 +48,7 @@ class Watched:
         self._most_w = math.inf  # by its owner's limit, as it was then
         self.owner = Owner(row, carrier.controls)
         self._left_until_s = math.inf
+        self._reverts = True  # it takes what is to hold after its timer
 
     async def _tell(self, unit: Unit, what: Held, is_release: bool = False) -> None:
         """Write a command; or what its owner had set, where it is let go."""
@@ -55,7 +58,15 @@ class Watched:
         else:
             if not is_release:
                 self.owner.told()
-            await unit.tell(what)
+            await unit.tell(what, self.owner.after(unit, what, self.full_w))
+
+    def _see_after(self, unit: Unit, what: Held) -> None:
+        """Tell people, once, of a device that can't be made to go back to what its owner had set by itself."""
+        told = self.owner.after(unit, what, self.full_w)
+        if self._reverts and not keeps(unit.seen, told):
+            self._reverts = False
+            lost = "what its owner had set holds again only once a server of ours lives"
+            self._carrier.alarm(f"{self.name}: does not take what is to hold after its timer; {lost}")
 
     def heard(self, live: Live, revert_s: float) -> None:
         """Take that a device has heard by now what it was told for so long (s): its timer started no later."""
@@ -83,7 +94,11 @@ class Watched:
         try:
             held = await unit.read_back()
             self.owner.see(unit.seen)
-            live.held = self.owner.narrowed(unit, unit.rounded(live.held))
+            self._narrow(live, unit)
+            if not self.is_contended and self.owner.is_back(unit, held, self.full_w):
+                self._live, self._left = None, held  # its timer let go of ours
+                await self._give_back(unit)
+                return
             his = self.is_contended and self._holds_limit(live, held)
             if held.is_free or not (his or held.same(live.held) or held.same(live.made)):
                 self._live = None  # it let go, or is somebody else's by now
@@ -136,11 +151,16 @@ class Watched:
             self.owner.heard(live.held, held, unit.seen)
             if held.is_free and self._is_running(live):
                 self.owner.forget()
+            elif self._has_his_power(live) and math.isnan(held.target_w) and self._is_running(live):
+                self.owner.forget_power()
+        words, was_owed = self.owner.own.words, self.owner.is_owed
         self.owner.see(unit.seen)
+        was_his = was_owed and words == self.owner.own.words  # what he sets by now is a hand that is told of
+        is_back = was_his and not self.is_contended and self.owner.is_back(unit, held, self.full_w)
         if live is not None and not live.is_release:
-            live.held = self.owner.narrowed(unit, unit.rounded(live.held))
-        self._see(held, unit)
-        if (live is None or live.is_release) and self.pending is None and self._is_left(held):
+            self._narrow(live, unit)
+        self._see(held, unit, is_back)
+        if (live is None or live.is_release) and self.pending is None and self._is_left(held, unit):
             await self._give_back(unit)
         elif live is not None and live.retries == 1 and not self.is_contended and self.owner.is_kept():
             live.retries = 2
@@ -164,8 +184,16 @@ class Watched:
         """Return whether a command was seen there, and is not about to end."""
         return live.is_confirmed and self.life.left_s(live) > self._carrier.grace_s
 
-    def _is_left(self, held: Held) -> bool:
-        """Return whether nothing of anybody's stands any more where its owner had set something.
+    def _narrow(self, live: Live, unit: Unit) -> None:
+        """Take what its owner has set by now for what a device is to hold beside a command."""
+        live.held = unit.rounded(self.owner.narrowed(unit, live.wish, self.full_w))
+
+    def _has_his_power(self, live: Live) -> bool:
+        """Return whether a device was told the power that its owner set, beside a limit of ours."""
+        return math.isnan(live.wish.target_w) and not math.isnan(live.held.target_w)
+
+    def _is_left(self, held: Held, unit: Unit) -> bool:
+        """Return whether nothing of anybody's stands any more where its owner had set something, or his, by a timer.
 
         Nor is it in the way what was found at first sight and its timer should have ended long ago: a server before us
         told it and never heard of it.
@@ -175,14 +203,14 @@ class Watched:
             self._left_until_s = math.inf
         elif math.isinf(self._left_until_s):
             self._left_until_s = now_s + (held.revert_s + self._carrier.grace_s) / self._carrier.speed
-        return held.is_free or now_s >= self._left_until_s
+        return held.is_free or self.owner.is_back(unit, held, self.full_w) or now_s >= self._left_until_s
 
-    def _see(self, held: Held, unit: Unit) -> None:
+    def _see(self, held: Held, unit: Unit, is_back: bool) -> None:
         live, self._seen = self._live, held
         if live is not None and live.is_taken:
             self._recall(live, held)
         is_running = live is not None and self._is_running(live)
-        if self._left is None or held.is_free:
+        if self._left is None or held.is_free or is_back:
             self._left = held
         expected = live.held if live is not None and is_running else self._left
         if live is not None and not is_running:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.desk.entry import Recorder
-from tieline.flow.record import Journal, Record
+from tieline.flow.record import Journal, recorded
 from tieline.ids import derive
 from tieline.links.endpoint.openadr.access import OWNED
 from tieline.times import Clock, iso
@@ -178,12 +178,7 @@ class Book:
 
     async def _commit(self, changes: list[Change], cause: tuple[str, ...]) -> None:
         now_ns = self._clock.now_ns()
-        records = [
-            Record(
-                derive("openadr", c.kind, c.id, c.count), RECORD, c.id, now_ns, cause, msgspec.msgpack.encode(c)
-            )
-            for c in changes
-        ]  # fmt: skip
+        records = [recorded(derive("openadr", c.kind, c.id, c.count), RECORD, c.id, now_ns, cause, c) for c in changes]
         await self._recorder.append(records)  # durable first: what raises here has changed nothing
         for change in changes:
             self._apply(change)

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tieline.errors import Error
+from tieline.errors import Error, Unrecordable
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
 from tieline.links.endpoint.openadr.asking import check_event, check_program
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
@@ -175,6 +175,8 @@ class Vtn:
                 return problem(409, "conflict", str(error))
             except ClientDisconnect:
                 return problem(400, "bad request", "the caller hung up")
+            except Unrecordable as error:
+                return problem(400, "bad request", str(error))
             except Error as error:  # the journal: nothing was changed, and the caller may try again
                 self.failed += 1
                 _log.error("not kept", kind=kind, error=str(error))
