@@ -111,9 +111,12 @@ def plan_stores(
     """
     checked_stores(stores)
     given, noise = _checked_terms(len(stores.start_wh), buy_per_wh, sell_per_wh, hours, deliver_w, jitter)
-    return StorePlans(*_plan_stores(
-        *(getattr(stores, name) for name in Stores.__slots__), buy_per_wh, sell_per_wh, hours, given, noise,
-    ))  # fmt: skip
+    asked = (*(getattr(stores, name) for name in Stores.__slots__), buy_per_wh, sell_per_wh, hours, given, noise)
+    power, cost, worth = _plan_stores(*asked)
+    gap, gave, where = np.zeros(len(cost)), np.zeros(len(cost)), np.zeros(len(cost), np.int64)
+    if len(others := np.flatnonzero(np.isnan(cost))):
+        _plan_others(others, *asked, power, cost, worth, gap, gave, where)
+    return StorePlans(power, cost, worth, gap, gave, where)
 
 
 def _checked_terms(
@@ -141,52 +144,96 @@ def _checked_terms(
 def _plan_stores(
     start: Floats, least: Floats, most: Floats, end: Floats, charge_w: Floats, discharge_w: Floats, charge_frac: Floats,
     discharge_frac: Floats, wear: Floats, buy: Floats, sell: Floats, hours: float, deliver_w: Floats, jitter: Floats,
-) -> tuple[Floats, Floats, Floats, Floats, Floats, Ints]:  # fmt: skip
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """Return power, cost and worth by the kernel; the cost is NaN where a battery is left to `_plan_others`."""
     count, steps = len(start), len(buy)
     power, cost, worth = np.zeros((count, steps)), np.zeros(count), np.zeros(count)
-    gap, gave, where = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
     inflow, low, high, smallest = np.zeros(steps), np.zeros(steps), np.zeros(steps), np.zeros(steps)
     length, slope = np.zeros((steps, 2)), np.zeros((steps, 2))
     work, levels, moves = np.zeros((2, steps * 2 + 4)), np.zeros((steps, 2)), np.zeros(steps)
     for n in range(count):
-        is_convex = True
-        for t in range(steps):
-            low[t], high[t] = least[n], most[n]
-            gives_w = discharge_w[n] if deliver_w.size == 0 else min(discharge_w[n], deliver_w[n, t])
-            extra = 0.0 if jitter.size == 0 else jitter[n, t]
-            length[t, 0] = gives_w * hours / discharge_frac[n]
-            length[t, 1] = charge_w[n] * hours * charge_frac[n]
-            smallest[t] = -length[t, 0]
-            slope[t, 0] = (sell[t] - wear[n]) * discharge_frac[n]
-            slope[t, 1] = (buy[t] + extra) / charge_frac[n]
-            if slope[t, 1] < slope[t, 0]:
-                does_both = length[t, 0] > 0.0 and length[t, 1] > 0.0
-                if does_both and slope[t, 0] > buy[t] / charge_frac[n] + 1e-15:
-                    is_convex = False
-                elif length[t, 0] > 0.0:  # by jitter alone
-                    slope[t, 1] = slope[t, 0]
-                else:  # nothing is given: what it would cost bears on nothing
-                    slope[t, 0] = slope[t, 1]
-        low[steps - 1] = max(least[n], end[n])
-        if is_convex:
+        cost[n] = np.nan
+        if _lay(n, charge_w, discharge_w, charge_frac, discharge_frac, wear, buy, sell, hours, deliver_w, jitter,
+                smallest, length, slope):  # fmt: skip
+            low[:], high[:] = least[n], most[n]
+            low[steps - 1] = max(least[n], end[n])
             cost[n], worth[n] = plan_store(
                 start[n], 1.0, inflow, low, high, smallest, length, slope, 0.0, work, levels, moves
             )
-        if not is_convex or np.isnan(cost[n]):
-            _tighten(start[n], inflow, low, high, length, gave[n : n + 1], where[n : n + 1])
-            if is_convex:
-                cost[n], worth[n] = plan_store(
-                    start[n], 1.0, inflow, low, high, smallest, length, slope, 0.0, work, levels, moves
-                )
-            else:
-                cost[n], worth[n], gap[n] = plan_one_direction(start[n], low, high, length, slope, moves)
-        total = 0.0
-        for t in range(steps):
-            move = moves[t]
-            power[n, t] = -move * discharge_frac[n] / hours if move < 0 else -move / charge_frac[n] / hours
-            total += -power[n, t] * hours * (buy[t] if move > 0 else sell[t] - wear[n])
-        cost[n] = total
-    return power, cost, worth, gap, gave, where
+        if not np.isnan(cost[n]):
+            cost[n] = _told(moves, charge_frac[n], discharge_frac[n], wear[n], buy, sell, hours, power[n])
+    return power, cost, worth
+
+
+@compiled
+def _plan_others(
+    rows: Ints, start: Floats, least: Floats, most: Floats, end: Floats, charge_w: Floats, discharge_w: Floats,
+    charge_frac: Floats, discharge_frac: Floats, wear: Floats, buy: Floats, sell: Floats, hours: float,
+    deliver_w: Floats, jitter: Floats, power: Floats, cost: Floats, worth: Floats, gap: Floats, gave: Floats,
+    where: Ints,
+) -> None:  # fmt: skip
+    """Fill in batteries of which a bound gives way, or that are planned in one direction a step.
+
+    Compiled by itself, as it takes ten seconds and most batches need none of it.
+    """
+    steps = len(buy)
+    inflow, low, high, smallest = np.zeros(steps), np.zeros(steps), np.zeros(steps), np.zeros(steps)
+    length, slope = np.zeros((steps, 2)), np.zeros((steps, 2))
+    work, levels, moves = np.zeros((2, steps * 2 + 4)), np.zeros((steps, 2)), np.zeros(steps)
+    for n in rows:
+        is_convex = _lay(n, charge_w, discharge_w, charge_frac, discharge_frac, wear, buy, sell, hours, deliver_w,
+                         jitter, smallest, length, slope)  # fmt: skip
+        low[:], high[:] = least[n], most[n]
+        low[steps - 1] = max(least[n], end[n])
+        _tighten(start[n], inflow, low, high, length, gave[n : n + 1], where[n : n + 1])
+        if is_convex:
+            _, worth[n] = plan_store(
+                start[n], 1.0, inflow, low, high, smallest, length, slope, 0.0, work, levels, moves
+            )
+        else:
+            _, worth[n], gap[n] = plan_one_direction(start[n], low, high, length, slope, moves)
+        cost[n] = _told(moves, charge_frac[n], discharge_frac[n], wear[n], buy, sell, hours, power[n])
+
+
+@compiled
+def _lay(
+    n: int, charge_w: Floats, discharge_w: Floats, charge_frac: Floats, discharge_frac: Floats, wear: Floats,
+    buy: Floats, sell: Floats, hours: float, deliver_w: Floats, jitter: Floats, smallest: Floats, length: Floats,
+    slope: Floats,
+) -> bool:  # fmt: skip
+    """Fill a battery's costs, and return whether they are convex: at no step would it pay to take and give at once."""
+    is_convex = True
+    for t in range(len(buy)):
+        gives_w = discharge_w[n] if deliver_w.size == 0 else min(discharge_w[n], deliver_w[n, t])
+        extra = 0.0 if jitter.size == 0 else jitter[n, t]
+        length[t, 0] = gives_w * hours / discharge_frac[n]
+        length[t, 1] = charge_w[n] * hours * charge_frac[n]
+        smallest[t] = -length[t, 0]
+        slope[t, 0] = (sell[t] - wear[n]) * discharge_frac[n]
+        slope[t, 1] = (buy[t] + extra) / charge_frac[n]
+        if slope[t, 1] < slope[t, 0]:
+            does_both = length[t, 0] > 0.0 and length[t, 1] > 0.0
+            if does_both and slope[t, 0] > buy[t] / charge_frac[n] + 1e-15:
+                is_convex = False
+            elif length[t, 0] > 0.0:  # by jitter alone
+                slope[t, 1] = slope[t, 0]
+            else:  # nothing is given: what it would cost bears on nothing
+                slope[t, 0] = slope[t, 1]
+    return is_convex
+
+
+@compiled
+def _told(
+    moves: Floats, charge_frac: float, discharge_frac: float, wear: float, buy: Floats, sell: Floats, hours: float,
+    power: Floats,
+) -> float:  # fmt: skip
+    """Fill the power at the terminal, and return what it costs."""
+    total = 0.0
+    for t in range(len(moves)):
+        move = moves[t]
+        power[t] = -move * discharge_frac / hours if move < 0 else -move / charge_frac / hours
+        total += -power[t] * hours * (buy[t] if move > 0 else sell[t] - wear)
+    return total
 
 
 @compiled
