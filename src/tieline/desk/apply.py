@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, published, refused
+from tieline.desk import (
+    called,
+    charging,
+    declared,
+    event_counted,
+    event_stack,
+    facts,
+    inverters,
+    prices,
+    published,
+    refused,
+)
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted, number
@@ -396,5 +407,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
     **published.CHANGES,
+    **inverters.CHANGES,
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

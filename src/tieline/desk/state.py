@@ -22,6 +22,7 @@ from tieline.desk.cycling import Cycles
 from tieline.desk.enrolled import Enrolled
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
+from tieline.desk.inverters import Sent
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
@@ -274,6 +275,7 @@ class DeskState:
     outs: dict[AskKey, NDArray[np.int32]] = field(default_factory=dict)  # rows of each opt-out that stands
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     envelopes: dict[str, Published] = field(default_factory=dict)  # operating envelopes, by feeder
+    settings: dict[str, Sent] = field(default_factory=dict)  # of inverters, by feeder
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_called: dict[str, ClaimBatch] = field(default_factory=dict)  # what each that runs placed last
     event_tracked: dict[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -383,14 +385,12 @@ class DeskState:
 
     def digest(self) -> str:
         """Return the hash of all that was decided: equal after a replay."""
-        digest = blake2b(digest_size=16)
-        digest.update(self.claims.digest().encode())
-        digest.update(self.ledger.digest().encode())
+        digest = blake2b(f"{self.claims.digest()}{self.ledger.digest()}".encode(), digest_size=16)
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
         decided = "offers unawarded awards instructions batches refused disputed unread changed versions"
         decided += " events authority schedules award_plans declared market_ns consents envelopes"
-        for name in (*decided.split(), "prices"):
+        for name in (*decided.split(), "prices", "settings"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())

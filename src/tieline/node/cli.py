@@ -234,6 +234,7 @@ from tieline.node import verbs_contract as _verbs_contract  # noqa: E402, F401
 from tieline.node import verbs_envelopes as _verbs_envelopes  # noqa: E402, F401
 from tieline.node import verbs_forecast as _verbs_forecast  # noqa: E402, F401
 from tieline.node import verbs_green_button as _verbs_green_button  # noqa: E402, F401
+from tieline.node import verbs_inverters as _verbs_inverters  # noqa: E402, F401
 from tieline.node import verbs_ledger as _verbs_ledger  # noqa: E402, F401
 from tieline.node import verbs_market as _verbs_market  # noqa: E402, F401
 from tieline.node import verbs_offer as _verbs_offer  # noqa: E402, F401

@@ -21,6 +21,7 @@ from tieline.node.certificates import Certificate, certificate_alarms
 from tieline.node.outage import NONE, Outage
 from tieline.node.read_envelopes import envelopes_over
 from tieline.node.read_fleet import Order
+from tieline.node.read_inverters import settings_refused
 from tieline.node.read_likely import Found, likely_short, shown_w, tells_of, tracked_causes
 from tieline.node.read_over import event_over, over_delivery
 from tieline.node.read_over_limit import over_limit
@@ -89,6 +90,7 @@ def stand(
     found += refused_by_us(state, now_ns)
     found += event_over(state, since, now_ns) + event_short(state, since, now_ns)
     found += envelopes_over(state, since, now_ns)
+    found += settings_refused(state, since, now_ns)
     found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
     found += over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.outage, len(state.fleet), since, now_ns)

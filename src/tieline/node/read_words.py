@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,6 +130,20 @@ def _says_rarer(fact: f.Fact | None) -> str:
             )
         case f.EnvelopesWithdrawn():
             return f"operating envelopes of {fact.feeder}, version {fact.version}, taken back by {fact.by}"
+        case f.SettingsTaken():
+            made = fact.made
+            return (
+                f"inverter settings of {made.feeder} taken from {fact.by}: version {made.version}, {made.method}, "
+                f"{len(made.settings)} resources"
+            )
+        case f.SettingsWithdrawn():
+            return f"inverter settings of {fact.feeder}, version {fact.version}, taken back by {fact.by}"
+        case f.SettingsStood():
+            told = Counter(str(one.stands) for stood in fact.stood.values() for one in stood)
+            counts = ", ".join(f"{count} {stands}" for stands, count in sorted(told.items()))
+            return f"inverter settings of {fact.feeder}: of {len(fact.stood)} devices, by function: {counts}"
+        case f.CurvesKept():
+            return f"what owners of {len(fact.curves)} devices had of curves, kept by {fact.link}"
         case f.AlarmChanged():
             return f"alarm {fact.state} by {fact.by}"
         case f.AuthorityChanged():
