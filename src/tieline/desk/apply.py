@@ -395,6 +395,8 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
+    facts.EngineStarted: lambda state, _, fact: state.engine_runs.note_started(fact),
+    facts.EngineStopped: lambda state, _, fact: state.engine_runs.note_stopped(fact),
     **published.CHANGES,
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

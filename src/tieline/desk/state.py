@@ -19,6 +19,7 @@ from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
 from tieline.desk.charge_columns import Charges
 from tieline.desk.cycling import Cycles
+from tieline.desk.engine_runs import EngineRuns, Engines
 from tieline.desk.enrolled import Enrolled
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
@@ -281,6 +282,8 @@ class DeskState:
     event_counted: dict[str, Counted] = field(default_factory=dict)  # over which of its time that is
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
+    engines: Engines | None = None  # places, permits and orders of backup engines; None: none may be called
+    engine_runs: EngineRuns = field(default_factory=EngineRuns)  # what they ran and run, by the journal
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
     enrolled: Enrolled | None = None  # the book of enrolments as it was taken last; None: none is asked
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
@@ -395,6 +398,8 @@ class DeskState:
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())
         digest.update(f"{self.last_batch_uid}:{self.seq}:{self.epoch}".encode())
+        if self.engine_runs.ended or self.engine_runs.open:
+            digest.update(repr(self.engine_runs).encode())
         if self.enrolled is not None:
             digest.update(self.enrolled.digest().encode())
         return digest.hexdigest()

@@ -18,7 +18,7 @@ from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.market.product import Ladder, product_rules
 from tieline.market.rule import baseline_rules
-from tieline.node.config import Settings, load_config
+from tieline.node.config import Settings
 from tieline.rim.texts import text_in
 from tieline.store.enrolment_files import read_book
 from tieline.times import FOREVER_NS
@@ -127,12 +127,3 @@ def told_at_start(state: DeskState) -> str:
     left = int((~agreed.covered & ~agreed.agrees(())).sum())
     rest = f"; {left:,} devices have none and are not called" if left else ""
     return f"{len(agreed.names):,} contracts on {int(agreed.covered.sum()):,} devices{rest}"
-
-
-def bound_by(folder: Path, state: DeskState, now_ns: int) -> None:
-    """Give a state read from a folder's journal the contracts of that folder's settings, and whose loads count."""
-    path = folder / "tieline.toml"
-    if path.is_file():
-        settings = load_config(path)
-        settings.limits.count_loads(state)
-        bind(state, agreements_of(settings, folder, state.fleet), now_ns)

@@ -17,7 +17,8 @@ from tieline.store.journal import JournalDamaged
 FOLLOWS = frozenset(
     {
         "AvailabilityDeclared", "AwardPlanned", "CapacityDerated", "CapacityReserved", "ClaimsEnded", "ClaimsPlaced",
-        "CommandsIssued", "CommandsReported", "ControlsKept", "EventTracked", "IntervalTracked", "LineSettled",
+        "CommandsIssued", "CommandsReported", "ControlsKept", "EngineStarted", "EngineStopped", "EventTracked",
+        "IntervalTracked", "LineSettled",
         "PositionChanged", "ReleaseStaged", "ScheduleMade", "SetpointsKept",
     }
 )  # fmt: skip
