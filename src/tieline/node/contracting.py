@@ -13,6 +13,7 @@ from tieline.contract.program import AnyProgram
 from tieline.contract.programs import parse_programs, sample_programs
 from tieline.contract.strict import Faulty
 from tieline.desk.agreed import Agreements
+from tieline.desk.engine_runs import Engines
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
@@ -84,7 +85,9 @@ def agreements_of(settings: Settings, folder: Path, fleet: Fleet) -> Agreements 
 
 
 def contract_checks(settings: Settings, folder: Path, fleet: Fleet) -> Iterator[Callable[[], object]]:
-    """Yield the checks of the contracts that the settings name, of their programs and of the book of enrolments."""
+    """Yield the checks of the contracts that the settings name, of programs, the book of enrolments and engines."""
+    if settings.permits or settings.orders:
+        yield lambda: Engines(fleet, settings.zone, permits=settings.permits, orders=settings.orders)
     if settings.contracts is not None:
         yield lambda: agreements_of(settings, folder, fleet)
     if (path := book_path(settings, folder)) is not None:
