@@ -51,6 +51,8 @@ def test_hours_count_by_what_they_were_for_and_at_the_limit_the_engine_is_refuse
         await begun(stage, EMERGENCY)
         for minute in range(1, 60):
             await stage.at(START + minute * MINUTE_NS, 40e3)
+            now = stage.state.engines.hours(stage.state.engine_runs, 0, stage.clock.ns)[0]
+            assert now.used_h == pytest.approx((minute - 1) / 60)
         await stage.at(START + HOUR_NS, 0.0)
         emergency, *others = stage.state.engines.hours(stage.state.engine_runs, 0, stage.clock.ns)
         assert emergency.used_h == pytest.approx(59 / 60)  # the first reading that shows it comes a minute later
