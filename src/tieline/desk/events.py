@@ -18,12 +18,7 @@ from tieline.desk.desk_views import EventPreview
 from tieline.desk.engine_calls import named_engines
 from tieline.desk.entry import Entry
 from tieline.desk.event_anew import Asked, asked_anew, asked_first
-from tieline.desk.event_contracts import (
-    barred_rows,
-    dropped,
-    refusal_of_all,
-    refusal_of_longer,
-)
+from tieline.desk.event_contracts import barred_rows, dropped, refusal_of_all, refusal_of_longer
 from tieline.desk.event_left_out import told_left_out
 from tieline.desk.event_makeup import NOTHING, Shown
 from tieline.desk.event_reserve import booked, decide_reserve, room

@@ -23,8 +23,10 @@ from tieline.desk.engine_runs import EngineRuns, Engines
 from tieline.desk.enrolled import Enrolled
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
+from tieline.desk.live_asks import EndedAsk as EndedAsk
+from tieline.desk.live_asks import LiveAsk as LiveAsk
 from tieline.desk.people import BY_SIZE, TwoPeople
-from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
+from tieline.desk.ports import Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.published import Published
 from tieline.desk.refused import Refused, Unread
@@ -198,32 +200,6 @@ class Responses:
         """Return columns of rows that were never called."""
         nobody, never = np.zeros(count, np.bool_), np.zeros(count, np.int64)
         return Responses(nobody, nobody.copy(), never, np.zeros(count, np.uint8), never.copy(), never.copy())
-
-
-@dataclass
-class LiveAsk:
-    """An admitted ask that still holds; `claims` is the batch that it became.
-
-    `asked_ns` is when it was asked first, and `start_ns` since when it holds: what only says the same again, as a lease
-    that is renewed, leaves both as they are.
-    """
-
-    ask: Ask
-    claims: str
-    record: str
-    asked_ns: int
-    start_ns: int
-
-
-@dataclass
-class EndedAsk:
-    """An ask that holds no more: which, since when it held, when it ended, in whose words, and the record of that."""
-
-    ask: Ask
-    start_ns: int
-    at_ns: int
-    why: str
-    record: str
 
 
 @dataclass
