@@ -22,6 +22,7 @@ from tieline.desk import (
 )
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
+from tieline.desk.engine_changes import CHANGES as ENGINE_CHANGES
 from tieline.desk.ports import Ask, Granted, number
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
@@ -394,8 +395,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskWithdrawn: _ask_withdrawn,
     facts.AskLapsed: _ask_lapsed,
     facts.ClaimsPlaced: _claims_placed,
-    facts.ScheduleMade: _planned,
-    facts.AwardPlanned: _planned,
+    **dict.fromkeys((facts.ScheduleMade, facts.AwardPlanned), _planned),
     facts.AvailabilityDeclared: _declared,
     facts.ClaimsEnded: _claims_ended,
     facts.CommandsIssued: _commands_issued,
@@ -406,7 +406,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
-    **published.CHANGES,
-    **inverters.CHANGES,
+    **(published.CHANGES | inverters.CHANGES | ENGINE_CHANGES),
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

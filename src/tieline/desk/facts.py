@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from tieline.contract.enrolment import ProgramEnrolment
+from tieline.desk.engine_facts import EngineStarted as EngineStarted
+from tieline.desk.engine_facts import EngineStopped as EngineStopped
 from tieline.desk.envelope_facts import EnvelopesTaken as EnvelopesTaken
 from tieline.desk.envelope_facts import EnvelopesWithdrawn as EnvelopesWithdrawn
 from tieline.desk.fact import Fact as Fact

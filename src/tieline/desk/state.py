@@ -19,12 +19,15 @@ from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
 from tieline.desk.charge_columns import Charges
 from tieline.desk.cycling import Cycles
+from tieline.desk.engine_runs import EngineRuns, Engines
 from tieline.desk.enrolled import Enrolled
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.inverters import Sent
+from tieline.desk.live_asks import EndedAsk as EndedAsk
+from tieline.desk.live_asks import LiveAsk as LiveAsk
 from tieline.desk.people import BY_SIZE, TwoPeople
-from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
+from tieline.desk.ports import Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.published import Published
 from tieline.desk.refused import Refused, Unread
@@ -201,32 +204,6 @@ class Responses:
 
 
 @dataclass
-class LiveAsk:
-    """An admitted ask that still holds; `claims` is the batch that it became.
-
-    `asked_ns` is when it was asked first, and `start_ns` since when it holds: what only says the same again, as a lease
-    that is renewed, leaves both as they are.
-    """
-
-    ask: Ask
-    claims: str
-    record: str
-    asked_ns: int
-    start_ns: int
-
-
-@dataclass
-class EndedAsk:
-    """An ask that holds no more: which, since when it held, when it ended, in whose words, and the record of that."""
-
-    ask: Ask
-    start_ns: int
-    at_ns: int
-    why: str
-    record: str
-
-
-@dataclass
 class DeskState:
     """Everything that the desk decides by."""
 
@@ -283,6 +260,8 @@ class DeskState:
     event_counted: dict[str, Counted] = field(default_factory=dict)  # over which of its time that is
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
+    engines: Engines | None = None  # places, permits and orders of backup engines; None: none may be called
+    engine_runs: EngineRuns = field(default_factory=EngineRuns)  # what they ran and run, by the journal
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
     enrolled: Enrolled | None = None  # the book of enrolments as it was taken last; None: none is asked
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
@@ -395,6 +374,8 @@ class DeskState:
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())
         digest.update(f"{self.last_batch_uid}:{self.seq}:{self.epoch}".encode())
+        if self.engine_runs.ended or self.engine_runs.open:
+            digest.update(repr(self.engine_runs).encode())
         if self.enrolled is not None:
             digest.update(self.enrolled.digest().encode())
         return digest.hexdigest()

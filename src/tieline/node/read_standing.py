@@ -19,6 +19,7 @@ from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.certificates import Certificate, certificate_alarms
 from tieline.node.outage import NONE, Outage
+from tieline.node.read_engines import engine_alarms
 from tieline.node.read_envelopes import envelopes_over
 from tieline.node.read_fleet import Order
 from tieline.node.read_inverters import settings_refused
@@ -96,6 +97,7 @@ def stand(
     found += read_alarms.journal_alarm(seen.outage, len(state.fleet), since, now_ns)
     found += read_alarms.unkept_alarm(seen.outage, len(state.fleet), since, now_ns)
     found += certificate_alarms(seen.certificates, seen.links, since, now_ns)
+    found += engine_alarms(state, since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
 
 

@@ -128,6 +128,10 @@ def _says_rarer(fact: f.Fact | None) -> str:
                 f"operating envelopes of {fact.feeder} taken from {fact.by}: version {fact.version}, {fact.method}, "
                 f"{len(fact.customers)} customers"
             )
+        case f.EngineStarted():
+            return f"{fact.resource} runs since {iso(fact.at_ns)}, counted as {fact.use.replace('_', ' ')}"
+        case f.EngineStopped():
+            return f"{fact.resource} ran till {iso(fact.at_ns)}"
         case f.EnvelopesWithdrawn():
             return f"operating envelopes of {fact.feeder}, version {fact.version}, taken back by {fact.by}"
         case f.SettingsTaken():
