@@ -62,19 +62,30 @@ class Offerable:
 
     def fitted(self, offer: Offer, now_ns: int, beside: Sequence[Offer] = ()) -> Offer | None:
         """Return an offer cut to what can be held of it, in whole kilowatts; None: nothing can."""
+        return cut(offer, self.left_w(offer, now_ns, beside))
+
+    def left_w(self, offer: Offer, now_ns: int, beside: Sequence[Offer] = ()) -> float:
+        """Return how much can be offered in an offer's hour beside what is promised and about to be offered (W; inf: no
+        such pool in the book)."""
         ledger, most_w = self.state.ledger, self.most_w(offer, now_ns, beside)
         if offer.pool not in ledger.capacities:
-            return offer
+            return np.inf
         added_w = sum(each.power_w for one in beside if _overlap(one, offer) for each in one.segments)
-        left_w = ledger.free_for(offer.pool, offer.product, offer.start_ns, offer.end_ns, most_w, now_ns) - added_w
-        made = list[Segment]()
-        for step in offer.segments:
-            watts = min(step.power_w, left_w // WHOLE_W * WHOLE_W)
-            if watts <= 0.0:
-                break
-            made.append(Segment(watts, step.price_per_mwh))
-            left_w -= watts
-        return Offer(offer.id, offer.pool, offer.product, offer.start_ns, offer.end_ns, tuple(made)) if made else None
+        return ledger.free_for(offer.pool, offer.product, offer.start_ns, offer.end_ns, most_w, now_ns) - added_w
+
+
+def cut(offer: Offer, left_w: float) -> Offer | None:
+    """Return an offer cut to a power (W), its dearest steps first, in whole kilowatts; None: nothing is left of it."""
+    if np.isinf(left_w):
+        return offer
+    made = list[Segment]()
+    for step in offer.segments:
+        watts = min(step.power_w, left_w // WHOLE_W * WHOLE_W)
+        if watts <= 0.0:
+            break
+        made.append(Segment(watts, step.price_per_mwh))
+        left_w -= watts
+    return Offer(offer.id, offer.pool, offer.product, offer.start_ns, offer.end_ns, tuple(made)) if made else None
 
 
 def _firm(seen: Foreseen, hours: float) -> tuple[Floats, Floats]:
