@@ -27,7 +27,8 @@ def gives(loads_w: np.ndarray, stores_w: np.ndarray, out_frac: float, error: flo
     energy_wh = np.where(is_load, np.inf, 2.0 * power_w)
     cost = np.where(is_load, 60.0, 35.0)
     error_frac = np.where(is_load, error, 0.0)
-    return Gives(power_w, energy_wh, cost, 0.98 * np.where(is_load, 1.0 - out_frac, 1.0), None, lambda hour: error_frac)
+    there = 0.98 * np.where(is_load, 1.0 - out_frac, 1.0)
+    return Gives(power_w, energy_wh, cost, lambda hour: there, None, lambda hour: error_frac)
 
 
 def made(given: Gives, model: Model = OPEN, risk: OfferRisk = RISK) -> list[Offer]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tieline.desk.charging import ONE_WAY_FRAC, WEAR_PER_WH
 from tieline.desk.foreseen import LOADS_FRAC
-from tieline.desk.hedging import OPEN, OUT_FRAC, Gives, OfferRisk, hedged_offers
+from tieline.desk.hedging import OPEN, Gives, OfferRisk, hedged_offers
 from tieline.desk.offerable import cut
 from tieline.desk.offering import day_ahead_offers
+from tieline.desk.opt_out_rates import LOAD_FRAC
 from tieline.desk.ports import Offer
 from tieline.desk.price_cases import DAYS, DECAY, DayCases
 from tieline.fleet.firm import firm_w
@@ -48,7 +49,7 @@ def _fleet(rng: np.random.Generator) -> _Fleet:
     energy_wh = np.where(kinds == 0, 0.8 * 2.5 * power_w, np.inf)
     cost = np.array([35.0, 60.0, 110.0, 75.0])[kinds]
     is_load = (kinds == 1) | (kinds == 2)
-    return _Fleet(power_w, energy_wh, cost, REACH_FRAC * np.where(is_load, 1.0 - OUT_FRAC, 1.0), is_load)
+    return _Fleet(power_w, energy_wh, cost, REACH_FRAC * np.where(is_load, 1.0 - LOAD_FRAC, 1.0), is_load)
 
 
 def _cases(day: date) -> DayCases:
@@ -115,7 +116,7 @@ def compared(seed: int, days: int, risk: OfferRisk) -> tuple[Earned, Earned]:
     fleet = _fleet(rng)
     curves, plain = Earned(), Earned()
     error_frac = np.where(fleet.is_load, LOADS_FRAC, 0.0)
-    gives = Gives(fleet.power_w, fleet.energy_wh, fleet.cost, fleet.there_frac, None, lambda hour: error_frac)
+    gives = Gives(fleet.power_w, fleet.energy_wh, fleet.cost, lambda _: fleet.there_frac, None, lambda hour: error_frac)
     for at in range(days):
         day = FIRST + timedelta(days=at)
         over, price = market_day(day, ZONE), np.array(list(prices_of(POINT, day).values()))

@@ -190,8 +190,7 @@ def _note_ended(state: DeskState, record_id: str, fact: facts.AskWithdrawn | fac
 def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
     """Note who is out now that an ask stands in a place, or none does: whoever an opt-out bars that stands.
 
-    A device may be out by its own word and by that of a group, at the console and at its end-point: each is taken back
-    by itself.
+    A device may be out by its own word, by that of a group and at its end-point: each is taken back by itself.
     """
     before = state.outs.pop(key, None)
     if before is not None:
@@ -201,6 +200,7 @@ def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
         rows = state.outs[key] = state.fleet.leaves(ask.resource)
         state.outs_of[rows] += 1
         state.opted_out[rows] = True
+        called.note_out(state, rows, ask.start_ns)
 
 
 def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -> None:

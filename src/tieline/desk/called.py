@@ -45,6 +45,7 @@ class Called:
     end_ns: int
     known_ns: int = 0
     rows: bytes = b""
+    outs: bytes = b""  # and whose owners took them out while they were called, likewise
 
     @property
     def call(self) -> Call:
@@ -53,9 +54,17 @@ class Called:
 
     def has(self, count: int) -> NDArray[np.bool_]:
         """Return which of a fleet's rows it called; shape (count,)."""
-        if not self.rows:
-            return np.zeros(count, np.bool_)
-        return np.unpackbits(np.frombuffer(self.rows, np.uint8), count=count).astype(np.bool_)
+        return _bits(self.rows, count)
+
+    def has_out(self, count: int) -> NDArray[np.bool_]:
+        """Return which of a fleet's rows were taken out by their owners while it called them; shape (count,)."""
+        return _bits(self.outs, count)
+
+
+def _bits(packed: bytes, count: int) -> NDArray[np.bool_]:
+    if not packed:
+        return np.zeros(count, np.bool_)
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +136,16 @@ def _note_event(state: DeskState, fact: EventChanged, at_ns: int) -> None:
     known.end_ns = int(body["end_ns"])
     if fact.state in (EventState.CANCELED.value, EventState.LAPSED.value):
         known.end_ns = max(min(known.end_ns, at_ns), known.start_ns)
+
+
+def note_out(state: DeskState, rows: NDArray[np.int32], at_ns: int) -> None:
+    """Note of the events that call some rows at an instant that their owners took them out."""
+    for known in state.called.values():
+        if known.rows and known.start_ns <= at_ns < known.end_ns:
+            count = len(state.fleet)
+            mine, out = known.has(count), known.has_out(count)
+            out[rows] |= mine[rows]
+            known.outs = np.packbits(out).tobytes()
 
 
 def note_placed(state: DeskState, fact: ClaimsPlaced) -> None:

@@ -45,11 +45,8 @@ OPEN = Model(
 """What is offered where a pool is told no participation model: what the desk takes, from 10 kW on, in half dollars."""
 
 
-OUT_FRAC = 0.03
-"""How often an owner is out when a load is called, before that is known of a kind."""
 UNTOLD_FRAC = 0.25
 """By how much (one deviation) loads together are off what they typically give, where they are not foretold."""
-_OWNED = [KIND_CODE[kind] for kind in LOADS]
 
 
 class OfferRisk(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +70,7 @@ class Gives:
         power_w: Each at most (W).
         energy_wh: What each has stored for the day (Wh; inf: no store).
         cost: What each asks (per MWh).
-        there_frac: How often each gives when it is called, 0 to 1.
+        there_frac: How often each gives when it is called in an hour of the day, 0 to 1.
         frac: What part of `power_w` each can give in an hour of the day; None: all.
         error_frac: By how much of that loads together are off in an hour (one deviation, 0 for what is no load).
     """
@@ -81,7 +78,7 @@ class Gives:
     power_w: Floats
     energy_wh: Floats
     cost: Floats
-    there_frac: Floats
+    there_frac: Callable[[int], Floats]
     frac: Callable[[int], Floats] | None
     error_frac: Callable[[int], Floats]
 
@@ -96,12 +93,13 @@ class Hedge:
     cost: Floats
 
 
-def there_frac(state: DeskState) -> Floats:
+def there_frac(state: DeskState, out_frac: Floats) -> Floats:
     """Return how often each row of the fleet gives when it is called: in reach, and not out by its owner's will.
 
-    Shape (n,); of one whose owner is out now it is nothing.
+    Shape (n,); of one whose owner is out now it is nothing. `out_frac` is how often owners of each kind opt out of an
+    hour's calls; shape (kinds,).
     """
-    frac = np.clip(state.reach_frac, 0.0, 1.0) * np.where(np.isin(state.fleet.kinds, _OWNED), 1.0 - OUT_FRAC, 1.0)
+    frac = np.clip(state.reach_frac, 0.0, 1.0) * (1.0 - out_frac[state.fleet.kinds])
     return np.where(state.opted_out, 0.0, frac)
 
 
@@ -156,7 +154,7 @@ def hedged_offers(
 def _hedge(sustained_w: Floats, asks: Floats, prices: PriceCases, gives: Gives, hour: int) -> Hedge:
     watts = sustained_w if gives.frac is None else sustained_w * gives.frac(hour)
     rows = np.flatnonzero(watts > 0.0)
-    there_frac = gives.there_frac[rows]
+    there_frac = gives.there_frac(hour)[rows]
     error_w = float((watts[rows] * gives.error_frac(hour)[rows]).sum())
     cost, of = np.unique(asks[rows], return_inverse=True)
     by_cost = np.bincount(of, watts[rows], minlength=len(cost)).astype(np.float64)

@@ -18,6 +18,7 @@ from tieline.desk.desk_views import DayView, StatementView
 from tieline.desk.hedging import OPEN, Gives, Hedge, hedged_offers, load_errors, reason_of, there_frac
 from tieline.desk.offerable import cut
 from tieline.desk.offering import by_load, day_ahead_offers, what_it_gives
+from tieline.desk.opt_out_rates import OptOutView, opt_out_rates, views_of
 from tieline.desk.ports import Award, Offer
 from tieline.desk.price_cases import day_cases
 from tieline.desk.prices import SendPrices, TakenPrices
@@ -44,7 +45,7 @@ from tieline.node.settlement_days import RUNNING, SETTLED, Key, SettlementDays, 
 from tieline.node.trade_settings import BY_CURVE, BY_SCHEDULE, PoolSettings
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import Refusal
-from tieline.times import DAY_NS, HOUR_NS, hour_start_ns, market_day
+from tieline.times import DAY_NS, HOUR_NS, from_ns, hour_start_ns, market_day
 
 SHOWN_NS = 8 * DAY_NS
 Floats = NDArray[np.float64]
@@ -190,11 +191,27 @@ class NodeTrader:
         fleet, state = self.node.state.fleet, self.node.state
         power_w, energy_wh = what_it_gives(fleet, self._may_serve(pool))
         off = {} if self.loads is None else self.loads.error_frac(pool, day)
-        errors = load_errors(off)
+        errors, zone = load_errors(off), self.terms[pool].zone
+        opened_ns = market_day(day, zone).start_ns
+        rates = opt_out_rates(state, zone, self.node.clock.now_ns()).of_hour()
+
+        def there(hour: int) -> Floats:
+            return there_frac(state, rates[:, from_ns(opened_ns + hour * HOUR_NS).astimezone(zone).hour])
+
         return Gives(
-            power_w, energy_wh, merit_price(fleet.kinds), there_frac(state), self._by_load(pool, day, power_w),
+            power_w, energy_wh, merit_price(fleet.kinds), there, self._by_load(pool, day, power_w),
             lambda hour: errors[min(hour, len(errors) - 1), fleet.kinds],
         )  # fmt: skip
+
+    def opt_outs(self, pool: str) -> list[OptOutView] | Refusal:
+        """Return how often owners of each kind of a pool's (empty: the first) devices opt out of calls."""
+        pool = pool or next(iter(self.node.cycle.pools), "")
+        desk, terms = self.node.cycle.pools.get(pool), self.terms.get(pool)
+        if desk is None or terms is None:
+            known = ", ".join(self.node.cycle.pools) or "(none)"
+            return Refusal("no such pool", "pool", pool[:64], f"one of {known}")
+        rates = opt_out_rates(self.node.state, terms.zone, self.node.clock.now_ns())
+        return views_of(rates, self.node.state.fleet.kinds[desk.rows])
 
     def _may_serve(self, pool: str) -> Mask:
         """Return which rows of the fleet a pool may offer."""
