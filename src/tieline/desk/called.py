@@ -5,7 +5,7 @@ All of it comes from the facts of events, so that a restart counts the same; not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,9 @@ class Called:
     known_ns: int = 0
     rows: bytes = b""
     outs: bytes = b""  # and whose owners took them out while they were called, likewise
+    _tally: tuple[bytes, bytes, NDArray[np.int64], NDArray[np.int64]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def call(self) -> Call:
@@ -59,6 +62,18 @@ class Called:
     def has_out(self, count: int) -> NDArray[np.bool_]:
         """Return which of a fleet's rows were taken out by their owners while it called them; shape (count,)."""
         return _bits(self.outs, count)
+
+    def tally(self, kinds: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many rows of each kind it called and how many of those were taken out; shape (count,) each.
+
+        Counted once until one more is called or leaves: of a million rows that takes a while.
+        """
+        known = self._tally
+        if known is None or known[0] is not self.rows or known[1] is not self.outs:
+            mine, gone = kinds[self.has(len(kinds))], kinds[self.has_out(len(kinds))]
+            each = (np.bincount(of, minlength=count).astype(np.int64) for of in (mine, gone))
+            known = self._tally = (self.rows, self.outs, next(each), next(each))
+        return known[2], known[3]
 
 
 def _bits(packed: bytes, count: int) -> NDArray[np.bool_]:

@@ -7,13 +7,14 @@ An offer within its rating and beyond this would be sold from resources that nob
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.foreseen import LOADS_FRAC, Foreseen, LoadFrac, foreseen
+from tieline.desk.opt_out_rates import beyond_prior
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.state import DeskState
 from tieline.fleet.capability import Together
@@ -55,6 +56,8 @@ class Offerable:
             return np.inf
         load_frac = self.load_frac.get(offer.pool)
         seen = foreseen(self.state, pool, offer.start_ns, offer.end_ns, now_ns, load_frac)
+        stays_frac = 1.0 - beyond_prior(self.state, now_ns)[self.state.fleet.kinds[pool.rows]]
+        seen = replace(seen, reach_frac=seen.reach_frac * stays_frac)
         power_w, energy_wh = _firm(seen, (offer.end_ns - offer.start_ns) / HOUR_NS)
         gap = FILLED_SLOTS if pool.forecast else MOST_SLOTS
         promised_w, mine = _promised(self.state, offer, now_ns, beside, gap)

@@ -25,6 +25,7 @@ from tieline.times import from_ns
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 HOURS = 24
+_ANY = ZoneInfo("UTC")  # by kind alone the hours of no clock matter
 LOAD_FRAC, OTHER_FRAC, PRIOR_CALLS = 0.03, 0.01, 33.0
 """The prior: its mean for loads that owners feel, for all other kinds, and how many calls it weighs. Our assumption."""
 
@@ -88,15 +89,25 @@ def high_frac(mean: float, called: int) -> float:
 def opt_out_rates(state: DeskState, zone: ZoneInfo, now_ns: int) -> OptOutRates:
     """Return the rates as the events that have begun tell them, by the hours of a clock."""
     called, out = (np.zeros((len(KINDS), HOURS), np.int64) for _ in range(2))
-    count = len(state.fleet)
     for event in state.called.values():
         if not event.rows or event.start_ns > now_ns:
             continue
         hour = from_ns(event.start_ns).astimezone(zone).hour
-        kinds = state.fleet.kinds
-        called[:, hour] += np.bincount(kinds[event.has(count)], minlength=len(KINDS))
-        out[:, hour] += np.bincount(kinds[event.has_out(count)], minlength=len(KINDS))
+        mine, gone = event.tally(state.fleet.kinds, len(KINDS))
+        called[:, hour] += mine
+        out[:, hour] += gone
     return OptOutRates(called, out)
+
+
+def beyond_prior(state: DeskState, now_ns: int) -> Floats:
+    """Return by how much the high end of each kind's rate is above its prior's, 0 or more; shape (kinds,).
+
+    What is promised firmly leaves that out beside what it left out before anything was known: it is never more than
+    without any call.
+    """
+    rates = opt_out_rates(state, _ANY, now_ns)
+    ends = zip(rates.of_kind().tolist(), rates.called.sum(axis=1).tolist(), rates.prior.tolist(), strict=True)
+    return np.array([max(high_frac(mean, called) - high_frac(prior, 0), 0.0) for mean, called, prior in ends])
 
 
 def views_of(rates: OptOutRates, kinds: NDArray[np.uint8]) -> list[OptOutView]:
