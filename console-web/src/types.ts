@@ -36,6 +36,12 @@ export interface LoadForecast {
   pool: string; kind: string; day: string; known_at_ns: number; readings_until_ns: number; model: string; starts_ns: number[];
   mean_w: number[]; low_w: Num[]; high_w: Num[]; skill: Num; wape: Record<string, Num>; coverage_90: Num;
 }
+export interface AskOffer { id: string; pool: string; start_ns: number; end_ns: number; segments: { power_w: number; price_per_mwh: number }[]; product: string }
+export interface OfferReason {
+  id: string; expected_price: number; sold_w: number; revenue: number; lacks_w: number; penalty: number; marginal_cost: number;
+  clears_frac: number; there_frac: number; room_w: number;
+}
+export interface Proposal { pool: string; day: string; offers: AskOffer[]; why: string; reasons: OfferReason[] }
 export interface OwnerMoney { statement: string; owner: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
 export interface Contract {
   id: string; owner: string; manager: string; devices: number; resources: string[]; terms_version: number | null; from_ns: number | null;

@@ -8,21 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import (
-    called,
-    charging,
-    declared,
-    event_counted,
-    event_stack,
-    facts,
-    inverters,
-    prices,
-    published,
-    refused,
-)
+from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, published, refused
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.engine_changes import CHANGES as ENGINE_CHANGES
+from tieline.desk.inverters import CHANGES as INVERTER_CHANGES
 from tieline.desk.ports import Ask, Granted, number
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
@@ -202,8 +192,7 @@ def _note_ended(state: DeskState, record_id: str, fact: facts.AskWithdrawn | fac
 def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
     """Note who is out now that an ask stands in a place, or none does: whoever an opt-out bars that stands.
 
-    A device may be out by its own word and by that of a group, at the console and at its end-point: each is taken back
-    by itself.
+    A device may be out by its own word, by that of a group and at its end-point: each is taken back by itself.
     """
     before = state.outs.pop(key, None)
     if before is not None:
@@ -213,6 +202,7 @@ def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
         rows = state.outs[key] = state.fleet.leaves(ask.resource)
         state.outs_of[rows] += 1
         state.opted_out[rows] = True
+        called.note_out(state, rows, ask.start_ns)
 
 
 def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -> None:
@@ -406,6 +396,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
-    **(published.CHANGES | inverters.CHANGES | ENGINE_CHANGES),
+    **(published.CHANGES | INVERTER_CHANGES | ENGINE_CHANGES),
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

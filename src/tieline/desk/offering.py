@@ -76,11 +76,7 @@ def day_ahead_offers(
     if not len(chosen):
         return []
     sustained_w = np.minimum(power_w, energy_wh / len(chosen)) * (1.0 - MARGIN)
-    stores = np.flatnonzero(np.isfinite(energy_wh) & (energy_wh > 0) & (sustained_w > 0))
-    asks = cost.copy()
-    asks[stores] = np.maximum(
-        cost[stores], water_price(price[int(chosen[0]) :], energy_wh[stores], sustained_w[stores])
-    )
+    asks = asks_of(price[int(chosen[0]) :], sustained_w, energy_wh, cost)
     segments = curve(sustained_w, asks)
     offers = []
     for hour in chosen:
@@ -93,6 +89,21 @@ def day_ahead_offers(
             Offer(derive("offer-id", pool, product, start_ns), pool, product, start_ns, start_ns + HOUR_NS, segments)
         )
     return offers
+
+
+def asks_of(price: Floats, sustained_w: Floats, energy_wh: Floats, cost: Floats) -> Floats:
+    """Return what each row asks ($/MWh): its cost, and of a store no less than its energy's worth in other hours.
+
+    Args:
+        price: Forecast of each hour from the first that is offered on ($/MWh); shape (hours,).
+        sustained_w: What each row offers in each hour (W); shape (n,).
+        energy_wh: What each row has stored for it (Wh; inf: no store); shape (n,).
+        cost: What each row asks at least ($/MWh); shape (n,).
+    """
+    stores = np.flatnonzero(np.isfinite(energy_wh) & (energy_wh > 0) & (sustained_w > 0))
+    asks = cost.copy()
+    asks[stores] = np.maximum(cost[stores], water_price(price, energy_wh[stores], sustained_w[stores]))
+    return asks
 
 
 def water_price(price: Floats, energy_wh: Floats, sustained_w: Floats) -> Floats:

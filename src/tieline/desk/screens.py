@@ -25,6 +25,7 @@ from tieline.desk.desk_views import (
 from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.inverters import SettingsView
 from tieline.desk.operating import EnvelopesView
+from tieline.desk.opt_out_rates import OptOutView
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.resource_views import OwnerMoney, ResourceView
@@ -125,6 +126,10 @@ class Trader(Protocol):
 
     async def load_forecasts(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
         """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
+        ...
+
+    def opt_outs(self, pool: str) -> list[OptOutView] | Refusal:
+        """Return how often owners of each kind of a pool's (empty: the first) devices opt out of calls."""
         ...
 
     def settlements(self, pool: str) -> list[DayView]:

@@ -105,6 +105,8 @@ def trader_of(node: Node, settings: Settings, kept: KeptReadings) -> NodeTrader:
     """Return who trades for the pools of a node; a pool's market day is that of the ISO that it is bound to."""
     zones = {pool: iso.zone for iso in settings.links.iso for pool in iso.pools}
     trader = NodeTrader(node, terms_of(list(node.cycle.pools), settings.zone, settings.pools, zones), kept)
+    if isinstance(node.desk.admission, Participation):
+        trader.participation = node.desk.admission
     node.on_kept.append(trader.days.heard)
     return trader
 
