@@ -83,7 +83,7 @@ def iso_kind(name: str) -> IsoKind:
     for kind in ISO_KINDS:
         if kind == name:
             return kind
-    raise ConfigError(f"--iso {name!r} is unknown: give one of {', '.join(ISO_KINDS)}")
+    raise ConfigError(f"--iso {name!r}: give one of {', '.join(ISO_KINDS)}")
 
 
 def speed_of(devices: int) -> float:
