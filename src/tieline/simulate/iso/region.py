@@ -34,7 +34,7 @@ COST_FRAC = 2.5
 RESERVE_FRAC, STEP_RESERVE_FRAC = 0.08, 0.05
 """What is held as reserve in a committed hour and in five minutes: the rest is for a load that strays."""
 STRAY_FRAC, KEPT_FRAC, STEPS_AN_HOUR = 0.01, 0.9, 12
-GAP, MOST_S = 2e-3, 600.0
+GAP, MOST_S = 5e-3, 600.0
 """The search ends at this proven gap, so that it is the same each time; its time (s) is far more than it takes."""
 
 
