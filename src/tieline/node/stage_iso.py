@@ -54,7 +54,7 @@ async def raise_iso(
 ) -> tuple[IsoMarket, IsoWeb]:
     """Return the ISO and our link to it: over TLS with client certificates, or (`keys` is None) over memory alone."""
     faults = Faults(what.iso.paced(speed), np.random.default_rng([seed, 31]))
-    own = _same_day(what, clock, keys is not None, story_ns)
+    own = _same_day(what, kind, clock, keys is not None, story_ns)
     market: IsoMarket
     if kind == "clearing":
         capacity_mw = node.state.ledger.capacities[pool].up_w / 1e6
@@ -85,7 +85,7 @@ async def raise_iso(
     return market, link
 
 
-def _same_day(what: Scenario, clock: Clock, on_wire: bool, story_ns: int) -> SameDay | None:
+def _same_day(what: Scenario, kind: IsoKind, clock: Clock, on_wire: bool, story_ns: int) -> SameDay | None:
     """Return the first day's own auction, where its eve is over; every other day's is on its eve.
 
     It waits for our first bid.
@@ -95,6 +95,8 @@ def _same_day(what: Scenario, clock: Clock, on_wire: bool, story_ns: int) -> Sam
         return None
     # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.
     minutes, notice = (20, 15) if on_wire else (4, 2)
+    if on_wire and kind == "clearing":
+        minutes, notice = 12, 8  # the seconds of its search must be over before the first hour
     gate, clears = local + timedelta(minutes=minutes), local + timedelta(minutes=minutes + 1)
     return SameDay(local.date(), gate.time(), clears.time(), notice * MINUTE_NS)
 
