@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.charging import ONE_WAY_FRAC, WEAR_PER_WH
+from tieline.desk.charging import MOST_WH, ONE_WAY_FRAC, WEAR_PER_WH
 from tieline.desk.ports import Offer, Segment
 from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS, Fleet
@@ -105,12 +105,12 @@ def water_price(price: Floats, energy_wh: Floats, sustained_w: Floats) -> Floats
     """
     count = len(energy_wh)
     frac, wear = np.full(count, ONE_WAY_FRAC), np.full(count, WEAR_PER_WH)
-    full_wh, nothing = energy_wh / ONE_WAY_FRAC, np.zeros(count)
+    full_wh, nothing = np.minimum(energy_wh, MOST_WH) / ONE_WAY_FRAC, np.zeros(count)
     stores = Stores(full_wh, nothing, full_wh, nothing, sustained_w, sustained_w, frac, frac, wear)
     buy = price / 1e6
     # A negative price is a gift, not a cost: it must not make the schedule burn energy.
     sell = np.minimum(buy, buy / ONE_WAY_FRAC**2)
-    _, _, worth = plan_stores(stores, buy, sell, 1.0)
+    worth = plan_stores(stores, buy, sell, 1.0).worth_per_wh
     asks: Floats = np.ceil((worth / ONE_WAY_FRAC + WEAR_PER_WH) * 1e6 / ROUND_TO) * ROUND_TO
     return asks
 
