@@ -383,7 +383,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,
-    facts.AskLapsed: _ask_lapsed,
     facts.ClaimsPlaced: _claims_placed,
     **dict.fromkeys((facts.ScheduleMade, facts.AwardPlanned), _planned),
     facts.AvailabilityDeclared: _declared,
@@ -396,6 +395,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
-    **(published.CHANGES | INVERTER_CHANGES | ENGINE_CHANGES),
+    **(published.CHANGES | INVERTER_CHANGES | ENGINE_CHANGES | {facts.AskLapsed: _ask_lapsed}),
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }
