@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsReported, IntervalTracked
 from tieline.desk.packed import Packed
-from tieline.desk.screens import AskLimit
+from tieline.desk.ports import Granted
+from tieline.desk.screens import AskLimit, OwnerLimit
 from tieline.node.cli import main
 from tieline.node.config import load_config
 from tieline.node.links import remembered
@@ -259,6 +260,18 @@ def test_of_a_battery_that_is_out_and_held_by_a_limit_it_is_said_what_the_owners
     assert "its owner has opted out by owner:home-1 (OWNER_NEED)" in told
     assert "    that keeps what is weaker from calling it, and no limit: those above hold all the same" in told
     assert HELD not in told
+
+
+def test_of_a_battery_that_is_held_beyond_its_owners_limit_it_is_said_whose_limit_that_keeps(tmp_path: Path) -> None:
+    """The owner's limit had to give way, and leaves it less than the one that it is held for."""
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        assert isinstance(await operator.owner_limit("home-1", OwnerLimit(100.0, 500.0), "eve"), Granted)
+        await held_alone(node, operator)
+
+    play(tmp_path, act)
+    told = asked(tmp_path, "home-1")
+    assert "nobody names a power: it is held giving 4,000 W to keep a limit on feeder-1 by console (ENVELOPE)" in told
 
 
 def test_an_opt_out_without_a_limit_says_nothing_of_limits(tmp_path: Path) -> None:

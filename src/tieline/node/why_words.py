@@ -191,11 +191,20 @@ def _claimed(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def _tell_held(answer: dict[str, Any]) -> None:
     """Say at which power a device is held that nobody asks for, whose limit that keeps, and why it is held at one."""
     placed = [limit for limit in _claimed(answer) if limit["by"]]
+    # One beyond whose ends it is held had to give way: that is not whose limit it keeps.
+    placed = [limit for limit in placed if _is_within(answer["held_w"], limit)] or placed
     # Only what it may draw is kept so: of several limits the one that leaves it least of that.
     of = max(placed, key=lambda limit: -math.inf if limit["low_w"] is None else limit["low_w"], default=None)
     whose = "a limit" if of is None else f"a limit on {of['on']} {_by(of['by'])}"
     click.echo(f"  nobody names a power: it is held {power_says(answer['held_w'])} to keep {whose}")
     click.echo(f"    {ONLY_POWERS}: so one within it is held until that ends")
+
+
+def _is_within(power_w: float, limit: dict[str, Any]) -> bool:
+    """Return whether a limit lets a device be at a power (W); a watt beyond is what meters and steps are off by."""
+    low_w = -math.inf if limit["low_w"] is None else limit["low_w"]
+    high_w = math.inf if limit["high_w"] is None else limit["high_w"]
+    return bool(low_w - 1.0 <= power_w <= high_w + 1.0)
 
 
 def _only_power(answer: dict[str, Any]) -> str:
