@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test system checks peers-if-possible peers-tested lint types gathered warmed unit screens console reference docs interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+.PHONY: install demo test system checks peers-if-possible peers-tested lint types gathered warmed unit screens console reference plots docs interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
 
 install: $(VENV)/.run
 	@echo "tieline is installed: $(CURDIR)/$(BIN)/tieline"
@@ -81,6 +81,10 @@ console:
 # The reference pages that follow from the code.
 reference: $(VENV)/.dev
 	$(BIN)/python -m tieline.node.reference docs/reference
+
+# The images of docs that its own blocks draw.
+plots: $(VENV)/.dev
+	$(BIN)/python tests/docs/drawn.py docs/do/notebook.md docs/images
 
 # Every block of README and docs, those of long calculations too; `make test` runs all but these.
 docs: $(VENV)/.dev

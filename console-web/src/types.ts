@@ -36,6 +36,12 @@ export interface LoadForecast {
   pool: string; kind: string; day: string; known_at_ns: number; readings_until_ns: number; model: string; starts_ns: number[];
   mean_w: number[]; low_w: Num[]; high_w: Num[]; skill: Num; wape: Record<string, Num>; coverage_90: Num;
 }
+export interface AskOffer { id: string; pool: string; start_ns: number; end_ns: number; segments: { power_w: number; price_per_mwh: number }[]; product: string }
+export interface OfferReason {
+  id: string; expected_price: number; sold_w: number; revenue: number; lacks_w: number; penalty: number; marginal_cost: number;
+  clears_frac: number; there_frac: number; room_w: number;
+}
+export interface Proposal { pool: string; day: string; offers: AskOffer[]; why: string; reasons: OfferReason[] }
 export interface OwnerMoney { statement: string; owner: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
 export interface Contract {
   id: string; owner: string; manager: string; devices: number; resources: string[]; terms_version: number | null; from_ns: number | null;
@@ -65,6 +71,8 @@ export interface Claim {
   id: string; source: string; program: string; level: number; level_name: string; kind: string; low_w: Num; high_w: Num;
   value_w: Num; start_ns: number; end_ns: Num; because: string; outcome: string; why: string;
 }
+export interface EngineHours { uses: string[]; used_h: number; limit_h: number; left_h: number; warns: boolean; rule: string; source: string }
+export interface Engine { jurisdiction: string; location: string; has_permit: boolean; runs_since_ns: Num; runs_as: string; limits: EngineHours[] }
 export interface Resource {
   id: string; kind: string; is_group: boolean; revision: number; now_ns: number; devices: number; max_inject_w: number;
   max_absorb_w: number; energy_wh: number; ancestors: { id: string; kind: string; purpose: string }[];
@@ -76,7 +84,7 @@ export interface Resource {
     power_w: Num; quality: string[]; age_s: Num; taken_ns: Num; target_w: number; low_w: number; high_w: number;
     available_up_w: Num; available_down_w: Num; is_local: boolean; mode: string; link: string; target_of: string;
   };
-  mismatch: string; waits: string; unresponsive: { strikes: number; last_ns: number; until_ns: number } | null; feeder_mode: string; controls: string; winner: Claim | null; claims: Claim[];
+  engine: Engine | null; mismatch: string; waits: string; unresponsive: { strikes: number; last_ns: number; until_ns: number } | null; feeder_mode: string; controls: string; winner: Claim | null; claims: Claim[];
   limits: { level: number; level_name: string; low_w: Num; high_w: Num; holder: string }[];
   conflicts: [string, string][];
   command: {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tieline.errors import ConfigError
+from tieline.errors import ConfigError, Infeasible
 from tieline.grid.estimate import Meter, estimate
 from tieline.grid.phaseflow import PhaseFlow
 from tieline.grid.samples import european_lv
@@ -110,6 +110,31 @@ def test_a_meter_that_contradicts_all_others_is_named_and_left_out(flow: PhaseFl
     assert found.bad == (broken,)
     assert np.isnan(found.residuals[broken])
     assert found.load_pu == pytest.approx(sound.load_pu, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.7])
+def test_a_meter_on_a_dead_phase_is_named_and_left_out(flow: PhaseFlow, value: float) -> None:
+    """No power flow has such a voltage, so that there is no state to compare it with."""
+    rng = np.random.default_rng(9)
+    site_w, site_var, load_pu = truth(flow, rng)
+    meters = metered(flow, site_w, site_var, load_pu, rng)
+    sound = estimate(flow, KNOWN_W, KNOWN_VAR, SIGMA_W, SIGMA_VAR, meters[:2] + meters[3:])
+    meters[2] = Meter("voltage", FAR[2], value, 1e-3)
+    found = estimate(flow, KNOWN_W, KNOWN_VAR, SIGMA_W, SIGMA_VAR, meters)
+    assert found.bad == (2,) and np.isnan(found.residuals[2])
+    assert found.load_pu == pytest.approx(sound.load_pu, abs=1e-9)
+    with pytest.raises(Infeasible, match=rf"meter 2, voltage at {FAR[2]}, says {value:g}, \d+\.\d standard deviations"):
+        estimate(flow, KNOWN_W, KNOWN_VAR, SIGMA_W, SIGMA_VAR, meters, most_bad=0)
+
+
+def test_more_dead_meters_than_may_be_left_out_are_named_one_by_one(flow: PhaseFlow) -> None:
+    rng = np.random.default_rng(9)
+    meters = metered(flow, *truth(flow, rng), rng)
+    for k in range(3):
+        meters[k] = Meter("voltage", FAR[k], 0.01 * k, 1e-3)
+    assert sorted(estimate(flow, KNOWN_W, KNOWN_VAR, SIGMA_W, SIGMA_VAR, meters).bad) == [0, 1, 2]
+    with pytest.raises(Infeasible, match=r"without meters \d, \d: meter \d, voltage at"):
+        estimate(flow, KNOWN_W, KNOWN_VAR, SIGMA_W, SIGMA_VAR, meters, most_bad=2)
 
 
 @pytest.mark.parametrize(

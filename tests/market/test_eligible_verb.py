@@ -6,70 +6,33 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.contract.eligibility import Case, enrol, judge
+from tieline.contract.eligibility import Case, CaseTested, enrol, judge
 from tieline.contract.pay import CENT, owner_cents, owner_shares
+from tieline.contract.strict import shipped_rules
 from tieline.node.cli import main
 from tieline.plan.apportion import apportion, apportion_column
 
-CA, ELRP, DAC = "US-CA", "emergency_load_reduction", "disadvantaged_community"
-MAY, TEST, PLACE, FOSSIL = True, "us-ca-prohibited-test", "us-ca-prohibited-disadvantaged", "us-ca-elrp-prohibited"
-CHP, RICE, NOBODY, ORDER = "us-ca-chp-fossil", "us-rice-emergency", "default-deny", "us-ca-prohibited-by-order"
-
-# kind, fuel, jurisdiction, program, location, event, order -> may, or the rule that refuses.
-# CPUC Resolution E-4906 and ELRP; 40 CFR 63.6640(f); FERC Order 2222; Directive (EU) 2019/944, article 17.
-CASES = [
-    *[("backup_generator", fuel, CA, "energy", "", "market", "", FOSSIL)
-      for fuel in ("diesel", "natural_gas", "gasoline", "propane", "lpg")],
-    *[("backup_generator", fuel, CA, ELRP, "", "test", "permits", TEST) for fuel in ("diesel", "natural_gas", "lpg")],
-    *[("backup_generator", fuel, CA, ELRP, DAC, "emergency", "permits", PLACE) for fuel in ("diesel", "propane")],
-    ("backup_generator", "diesel", CA, ELRP, DAC, "emergency", "", PLACE),
-    ("backup_generator", "diesel", CA, ELRP, DAC, "emergency", "permits_disadvantaged", ORDER),
-    ("backup_generator", "diesel", CA, ELRP, "", "emergency", "permits", ORDER),
-    ("backup_generator", "gasoline", CA, ELRP, "", "emergency", "permits_disadvantaged", ORDER),
-    ("backup_generator", "diesel", CA, ELRP, "", "emergency", "", FOSSIL),
-    ("backup_generator", "diesel", CA, ELRP, "", "market", "permits", FOSSIL),
-    ("backup_generator", "diesel", CA, "energy", "", "emergency", "permits", FOSSIL),
-    ("chp", "natural_gas", CA, "energy", "", "market", "", CHP),
-    ("chp", "diesel", CA, "demand_response", "", "market", "", CHP),
-    ("chp", "natural_gas", CA, ELRP, "", "emergency", "permits", ORDER),
-    ("chp", "natural_gas", CA, ELRP, "", "test", "permits", TEST),
-    ("chp", "biogas", CA, "energy", "", "market", "", MAY),
-    *[("backup_generator", fuel, place, "energy", "", "market", "", RICE)
-      for fuel, place in (("diesel", "US-TX"), ("natural_gas", "US-PJM"), ("biogas", "US-NY"), ("hydrogen", "GB"))],
-    ("backup_generator", "diesel", "US-TX", "demand_response", "", "emergency", "permits", RICE),
-    *[(kind, "none", "US-TX", "energy", "", "market", "", MAY)
-      for kind in ("battery", "mechanical_storage", "hybrid_site", "ev_charger", "thermostat", "water_heater", "pv")],
-    ("chp", "natural_gas", "US-TX", "energy", "", "market", "", MAY),
-    ("chp", "natural_gas", "US-TX", "ancillary", "", "market", "", NOBODY),
-    ("biomass", "biomass", "US-NE", "capacity", "", "market", "", MAY),
-    ("biomass", "diesel", "US-NE", "capacity", "", "market", "", NOBODY),
-    ("thermostat", "none", CA, ELRP, "", "emergency", "", MAY),
-    ("pv", "none", CA, ELRP, "", "emergency", "", NOBODY),
-    ("battery", "none", "GB", "ancillary", "", "market", "", MAY),
-    ("battery", "none", "EU", "energy", "", "market", "", MAY),
-    ("battery", "none", "AU", "energy", "", "market", "", NOBODY),
-    ("battery", "none", "US-TX", "rebate", "", "market", "", NOBODY),
-    ("battery", "unknown", "US-TX", "energy", "", "market", "", NOBODY),
-    ("battery", "none", "us-tx", "energy", "", "market", "", NOBODY),
-    ("process_line", "none", "US-MISO", "demand_response", DAC, "test", "", MAY),
-]  # fmt: skip
+CA = "US-CA"
+FOSSIL, RICE = "us-ca-elrp-prohibited", "us-rice-emergency"
+TABLE = shipped_rules("eligibility_cases.toml", CaseTested)
+CASES = [(*msgspec.structs.astuple(one)[:7], one.may, one.rule) for one in TABLE]
 
 
 def test_there_are_forty_cases_or_more() -> None:
     assert len(CASES) == len(set(CASES)) >= 40
 
 
-@pytest.mark.parametrize(("kind", "fuel", "place", "program", "location", "event", "order", "answer"), CASES)
-def test_a_case_is_judged_by_its_rule(kind, fuel, place, program, location, event, order, answer) -> None:
+@pytest.mark.parametrize(("kind", "fuel", "place", "program", "location", "event", "order", "may", "rule"), CASES)
+def test_a_case_is_judged_by_its_rule(kind, fuel, place, program, location, event, order, may, rule) -> None:
     verdict = judge(Case(kind, fuel, place, program, location, event, order))
-    assert verdict.is_eligible == (answer in (MAY, ORDER))
-    assert answer is MAY or verdict.rule == answer
+    assert (verdict.is_eligible, verdict.rule) == (may, rule)
     assert verdict.version and verdict.source and verdict.says
 
 

@@ -11,7 +11,10 @@ from tieline.node.asked import SCENARIO_NAMES
 from tieline.node.cli import main
 from tieline.node.stage import SCENARIOS
 
-BAD = ["demo", "--headless", "--wire", "--speed", "1000", "--scenario", "nope", "--devices", "3", "--for", "1x"]
+BAD = [
+    "demo", "--headless", "--wire", "--speed", "1000", "--scenario", "nope", "--devices", "3", "--for", "1x",
+    "--iso", "nord",
+]  # fmt: skip
 
 
 def test_all_that_is_wrong_is_said_at_once_each_with_field_value_and_limit() -> None:
@@ -19,7 +22,7 @@ def test_all_that_is_wrong_is_said_at_once_each_with_field_value_and_limit() -> 
     assert done.exit_code == 2
     faults = json.loads(done.stderr)["faults"]
     assert [(fault["field"], fault["value"]) for fault in faults] == [
-        ("--devices", "3"), ("scenario", "nope"), ("--for", "1x"), ("--speed", "1000")
+        ("--devices", "3"), ("scenario", "nope"), ("--iso", "nord"), ("--for", "1x"), ("--speed", "1000")
     ]  # fmt: skip
     assert all(fault["limit"] for fault in faults)
 

@@ -118,6 +118,21 @@ def test_models_are_scored_on_days_that_are_over_and_a_seed_gives_the_same(files
     assert "skill over the same day a week ago" in run("score", files[0], *ZONE).stdout
 
 
+def test_a_score_counts_from_where_a_model_could_be_chosen(files: tuple[Path, Path]) -> None:
+    """75 days are there: of the last 30 the days before show who is best; of all there are, none do for the first."""
+    told = json.loads(run("score", files[0], *ZONE, "--days", 30, "--json").stdout)
+    others = [value for name, value in told["wape"].items() if name not in ("ridge", "chosen")]
+    assert told["days"] == 30 and told["from"] == "2017-02-16" and told["wape"]["chosen"] < min(others)
+    assert told["chosen"]["week"] == 0 and told["since_choice"]["wape"] == told["wape"]
+    told = json.loads(run("score", files[0], *ZONE, "--days", 3_000, "--json").stdout)
+    since = told["since_choice"]
+    assert (since["days"], told["chosen"]["week"]) == (told["days"] - 7, 7)
+    assert since["wape"]["chosen"] < told["wape"]["chosen"]
+    said = run("score", files[0], *ZONE, "--days", 3_000).stdout
+    assert f"since {since['from']}, when a model could be chosen: WAPE week" in said
+    assert "when a model could be chosen" not in run("score", files[0], *ZONE, "--days", 30).stdout
+
+
 def test_what_was_known_then_is_told_for_any_instant(files: tuple[Path, Path], tmp_path: Path) -> None:
     for lead, at in ((2, "2017-03-16T10:00:00-07:00"), (1, "2017-03-17T00:05:00-07:00")):
         done = run(files[0], *ZONE, "--day", "2017-03-17", "--lead", lead, "--out", tmp_path / "kept", "--at", at)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from test_trader import NOON_NS, Market, play
 
+from tieline.desk.called import Called
 from tieline.desk.ports import Award
 from tieline.desk.prices import SendPrices
-from tieline.desk.trading import AskOffer, AskSegment
+from tieline.desk.trading import AskOffer, AskSegment, offer_of
 from tieline.node.reader import NodeReader
 from tieline.node.sources import Sources
 from tieline.node.trader import NodeTrader
 from tieline.resource.batch import Readings
 from tieline.resource.point import code
-from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 SOON = 0.5
 """Hours to an hour of which this moment tells most."""
@@ -83,6 +84,23 @@ def test_of_a_device_that_is_often_out_of_reach_less_is_offered(tmp_path: Path) 
         trader.node.state.reach_frac[0] = 0.5
         (view,) = await trader.offer([asked("a", 2, 1_000.0)])
         assert (view.state, view.field) == ("refused", "up_w")
+
+    play(tmp_path, scene)
+
+
+def test_what_can_be_offered_sinks_as_more_owners_left_calls_than_the_prior_has(tmp_path: Path) -> None:
+    """A call that nobody left tells nothing against them; calls that most left do."""
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        state, offer = trader.node.state, offer_of(asked("a", 2, 1_000.0))
+        before_w, both = trader.node.offerable.most_w(offer, NOON_NS), np.packbits(np.ones(2, np.bool_)).tobytes()
+        assert before_w > 0.0
+        for at in range(40):
+            state.called[f"e{at}"] = Called("peak", NOON_NS - HOUR_NS, NOON_NS, NOON_NS - DAY_NS, both)
+        assert trader.node.offerable.most_w(offer, NOON_NS) == before_w
+        for event in state.called.values():
+            event.outs = both
+        assert trader.node.offerable.most_w(offer, NOON_NS) < before_w
 
     play(tmp_path, scene)
 

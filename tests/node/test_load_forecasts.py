@@ -59,7 +59,7 @@ def offered_w(proposal: dict) -> dict[int, float]:
 @pytest.mark.long
 def test_a_served_pool_offers_what_its_loads_are_foretold_to_draw(tmp_path: Path) -> None:
     folder, _ = data_folder(tmp_path, TABLE.replace("battery-1,battery,,500000,500000", "battery-1,battery,,1,1"))
-    (folder / "tieline.toml").write_text(SETTINGS)
+    (folder / "tieline.toml").write_text(SETTINGS + '[pools.pool-1]\noffers = "plain"\n')
     started = SystemClock().now_ns()
     today = from_ns(started).astimezone(ZONE).date()
     tomorrow = market_day(today + timedelta(days=1), ZONE)
@@ -101,7 +101,7 @@ def test_a_served_pool_offers_what_its_loads_are_foretold_to_draw(tmp_path: Path
                 drawn_w = shape_w(tomorrow.start_ns + hour * HOUR_NS)
                 assert watts == pytest.approx(drawn_w * MARGIN, rel=0.02)
             assert len(proposal["offers"]) == 2
-        (folder / "tieline.toml").write_text(SETTINGS + '[pools.pool-1]\nloads = "typical"\n')
+        (folder / "tieline.toml").write_text(SETTINGS + '[pools.pool-1]\noffers = "plain"\nloads = "typical"\n')
         async with running(later, str(folder), "2") as (url, _), httpx.AsyncClient(timeout=60) as http:
             api = f"{url}/api/v1"
             await signed_in(http, api)

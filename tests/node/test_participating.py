@@ -146,6 +146,37 @@ def test_what_is_proposed_is_in_the_markets_grain_and_is_taken(tmp_path: Path) -
     play(tmp_path, scene)
 
 
+def priced() -> SendPrices:
+    starts = [NOON_NS - 7 * HOUR_NS + k * HOUR_NS for k in range(48)]
+    return SendPrices("system", "day_ahead", starts, [30.0 + 4.0 * (k % 24) for k in range(48)])
+
+
+def test_a_proposal_says_why_and_stays_within_what_can_be_counted_on(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market, clock: Hands) -> None:
+        await trader.prices(priced(), "ann")
+        proposal = trader.proposal("pool-1", "", 4)
+        assert [why.id for why in proposal.reasons] == [offer.id for offer in proposal.offers] != []
+        for offer, why in zip(proposal.offers, proposal.reasons, strict=True):
+            whole_w = sum(step.power_w for step in offer.segments)
+            hour = (offer.start_ns - NOON_NS) // HOUR_NS + 7
+            assert why.expected_price == 30.0 + 4.0 * (hour % 24), "its day-ahead price is known"
+            assert 0.0 < whole_w <= why.room_w + 1.0 and why.sold_w <= whole_w
+            assert why.revenue == pytest.approx(why.sold_w * why.expected_price / 1e6)
+            assert 0.0 < why.there_frac <= 1.0 and why.penalty >= 0.0 and why.marginal_cost >= 35.0
+        assert trader.proposal("pool-1", "", 4) == proposal, "the same inputs, the same offer"
+
+    play(tmp_path, scene)
+
+
+def test_the_way_of_before_is_kept_as_plain_with_a_quarter_kept_back_and_no_reasons(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market, clock: Hands) -> None:
+        await trader.prices(priced(), "ann")
+        proposal = trader.proposal("pool-1", "", 4)
+        assert proposal.offers and proposal.reasons == ()
+
+    play(tmp_path, scene, settings=SETTINGS.replace("[pools", '[pools.pool-1]\noffers = "plain"\n[pools'))
+
+
 def test_a_silent_market_is_not_asked_for_what_is_refused_anyway(tmp_path: Path) -> None:
     async def scene(trader: NodeTrader, market: Market, clock: Hands) -> None:
         market.is_silent = True
@@ -184,6 +215,10 @@ def test_a_second_award_for_one_offer_owes_nothing_more(tmp_path: Path) -> None:
         ("shared", 'gate = "noon"\nshared', r"gate 'noon' at .*gate: give one of day-ahead, real-time"),
         ("shared", "telemetry_s = 0.0\nshared", r"telemetry_s 0 at .*telemetry_s: give over 0 to 3600"),
         ("shared", "colour = 1\nshared", r"unknown field `colour`"),
+        ("[pools", '[pools.pool-1]\noffers = "best"\n[pools', r"'best' at \$.pools.pool-1.offers: give curve or plain"),
+        ("[pools", "[pools.pool-1.risk]\naversion = 2.0\n[pools", r"aversion 2 at .*risk.aversion: give 0 to 1"),
+        ("[pools", "[pools.pool-1.risk]\ntail_frac = 0.0\n[pools", r"tail_frac 0 at .*tail_frac: give over 0 to 1"),
+        ("[pools", "[pools.pool-1.risk]\npenalty_per_mwh = -1.0\n[pools", r"-1 at .*penalty_per_mwh: give 0 to 20000"),
     ],
 )
 def test_settings_of_a_participation_that_there_is_not_are_refused_by_path(tmp_path: Path, old, new, says) -> None:

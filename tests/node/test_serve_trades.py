@@ -34,6 +34,7 @@ port = 0
 [pools.pool-1]
 price_zone = "HB_NORTH"
 operator_frac = 0.25
+offers = "plain"
 
 [limits]
 fleet_move_w = 5e6

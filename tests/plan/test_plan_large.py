@@ -170,7 +170,7 @@ def test_a_sample_stands_for_all_ratings_and_has_everyone_who_is_large(seed: int
 def test_a_pool_of_more_than_are_planned_at_once_goes_the_large_way() -> None:
     problem = reference(3_000)
     plan = plan_pool(problem.stores, problem.terms, 0.25, seed=1, at_once=2_999)
-    alone = float(plan_stores(problem.stores, reference_price(), reference_price(), 0.25)[1].sum())
+    alone = float(plan_stores(problem.stores, reference_price(), reference_price(), 0.25).cost.sum())
     assert alone < plan.cost < 0
     assert 1e-7 < plan.gap_frac <= 2e-3  # the interior point would have come to 1e-8
     assert float(np.maximum(plan.over_w, plan.under_w).max()) <= 1e-3 * problem.terms.high_w

@@ -140,7 +140,7 @@ def test_reference_problem_r3_batteries_that_share_a_quarter_of_their_rating(cou
 def test_without_a_band_every_storage_does_what_it_would_alone() -> None:
     stores, price = reference_stores(50), reference_price()
     plan = plan_pool(stores, Terms(price), 0.25)
-    assert plan.cost == pytest.approx(float(plan_stores(stores, price, price, 0.25)[1].sum()), rel=1e-8)
+    assert plan.cost == pytest.approx(float(plan_stores(stores, price, price, 0.25).cost.sum()), rel=1e-8)
     assert plan.price_per_wh == pytest.approx(price, abs=1e-6)
 
 
@@ -274,3 +274,18 @@ def test_what_makes_no_sense_is_refused_by_field_value_and_limit(change: dict[st
     given = {"stores": few(), "terms": Terms(np.ones(2)), "hours": 1.0} | change
     with pytest.raises(ConfigError, match=says):
         plan_pool(**given)
+
+
+@pytest.mark.parametrize("times", [1.0, 1e2, 1e6, 1e8])
+def test_no_bound_lies_above_its_cost_however_far_ratings_exceed_what_storages_hold(times: float) -> None:
+    """Ratings that fill a storage in less than a step say nothing more: the pool's plan is the same by all of them."""
+    stores, price = reference_stores(8), reference_price()
+    plan = plan_pool(with_ratings(stores, times), Terms(price, low_w=-5.0), 0.25)
+    assert plan.bound < plan.cost and plan.gap == plan.cost - plan.bound and 0 < plan.gap_frac < 2e-8
+    if times > 1.0:
+        same = plan_pool(with_ratings(stores, 2.0 * times), Terms(price, low_w=-5.0), 0.25)
+        assert (same.cost, same.bound) == pytest.approx((plan.cost, plan.bound), rel=1e-12)
+
+
+def with_ratings(stores: Stores, times: float) -> Stores:
+    return replace(stores, charge_w=stores.charge_w * times, discharge_w=stores.discharge_w * times)

@@ -87,6 +87,62 @@ def test_columns_and_the_scalar_twin_are_the_linear_programs_optimum(seed: int, 
     assert worth == pytest.approx(twin.value, abs=1e-9)
 
 
+def a_car_with_a_deadline(rng: np.random.Generator) -> tuple[float, float, list[Step], float]:
+    """It takes only, is away and drives for some hours, and must hold its need when it leaves."""
+    size, leaves, back = float(rng.uniform(30, 80)), int(rng.integers(30, 40)), int(rng.integers(60, 80))
+    start, need, trip = 0.3 * size, float(rng.uniform(0.5, 0.7)) * size, float(rng.uniform(0.2, 0.4)) * size
+    steps = []
+    for at, rate in enumerate(rng.normal(0.1, 0.1, STEPS)):
+        is_here = not leaves <= at < back
+        length = 11.0 * HOURS * 0.9 if is_here else 0.0
+        inflow = -trip if at == leaves else 0.0
+        steps.append(Step(inflow, need if at == leaves - 1 else 0.0, size, 0.0, ((length, float(rate) / 0.9),)))
+    return start, 1.0, steps, float(rng.choice([0.0, 0.05]))
+
+
+def a_house_with_heat(rng: np.random.Generator) -> tuple[float, float, list[Step], float]:
+    """Leaky storage: a heat pump in two stages, sun and losses that flow in and out by themselves."""
+    keep = float(rng.uniform(0.9, 0.99))
+    needs = rng.uniform(0.2, 0.8, STEPS)
+    steps = [
+        Step(-float(need), 0.0, 12.0, 0.0, ((0.8, float(rate)), (0.6, float(rate) * 1.3)))
+        for need, rate in zip(needs, rng.uniform(0.02, 0.3, STEPS), strict=True)
+    ]
+    return 6.0, keep, steps, 0.0
+
+
+def a_net_metered_battery(rng: np.random.Generator) -> tuple[float, float, list[Step], float]:
+    """A tariff of three segments: less fed in, less drawn from what the home draws, more drawn."""
+    steps, size = [], float(rng.uniform(8, 15))
+    for buy, load in zip(rng.uniform(0.05, 0.4, STEPS), rng.uniform(0.2, 4.0, STEPS), strict=True):
+        saved = min(float(load), 5.0)
+        parts = ((5.0 - saved, 0.4 * buy * 0.95), (saved, buy * 0.95), (5.0, buy / 0.95))
+        steps.append(Step(0.0, 0.1 * size, size, -5.0 * HOURS / 0.95, tuple(
+            (length * HOURS * (0.95 if k == 2 else 1 / 0.95), float(rate)) for k, (length, rate) in enumerate(parts)
+        )))  # fmt: skip
+    return 0.5 * size, 1.0, steps, 0.0
+
+
+def four_random_segments(rng: np.random.Generator) -> tuple[float, float, list[Step], float]:
+    while True:
+        problem = random_problem(int(rng.integers(10**6)), STEPS, 4)
+        if by_highs(*problem) is not None:
+            return problem
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "family", [a_car_with_a_deadline, a_house_with_heat, a_net_metered_battery, four_random_segments]
+)
+def test_reference_problem_r4_each_family_is_a_linear_programs_optimum_to_1e_9(family, seed: int) -> None:
+    """Origin: 8-planning.md section 8, R4, 96 steps of each: the kernel and its scalar twin against HiGHS."""
+    problem = family(np.random.default_rng(seed))
+    best = by_highs(*problem)
+    assert best is not None
+    assert schedule(*problem).cost == pytest.approx(best, rel=1e-9, abs=1e-9)
+    assert in_columns(*problem)[0] == pytest.approx(best, rel=1e-9, abs=1e-9)
+
+
 def test_a_leaky_store_of_a_month_of_hours_is_planned_as_exactly_as_one_of_a_day() -> None:
     """A house loses a fifth of its warmth an hour: what rounding leaves over must not grow by that each step."""
     rng = np.random.default_rng(5)
@@ -118,14 +174,6 @@ def test_the_water_value_is_what_one_more_unit_saves() -> None:
     start, keep, steps, end_value = random_problem(42, 20, 3)
     here, more = schedule(start, keep, steps, end_value), schedule(start + 1e-6, keep, steps, end_value)
     assert (here.cost - more.cost) / 1e-6 == pytest.approx(here.value, abs=1e-3)
-
-
-def battery(**other: float) -> Stores:
-    row = {
-        "start_wh": 6.75, "least_wh": 1.35, "most_wh": 13.5, "end_wh": 6.75, "charge_w": 5.0, "discharge_w": 5.0,
-        "charge_frac": 0.95, "discharge_frac": 0.95, "wear_per_wh": 0.005, **other,
-    }  # fmt: skip
-    return Stores(**{name: np.array([value]) for name, value in row.items()})
 
 
 def behind_the_meter(wear: float) -> tuple[list[Step], float]:
@@ -165,16 +213,13 @@ def test_reference_problem_r3_a_thousand_batteries_at_one_price() -> None:
     charge, discharge = rng.uniform(0.9, 0.98, n), rng.uniform(0.9, 0.98, n)
     start, wear = size * rng.uniform(0.2, 0.9, n), rng.uniform(0, 0.02, n)
     stores = Stores(start, 0.1 * size, size, start, power, power, charge, discharge, wear)
-    moved, cost, _ = plan_stores(stores, price, price, HOURS)
-    assert cost.sum() == pytest.approx(-2258.0942046, abs=5e-7)
-    assert (np.abs(moved) <= power[:, None] + 1e-9).all()
+    plans = plan_stores(stores, price, price, HOURS)
+    assert plans.cost.sum() == pytest.approx(-2258.0942046, abs=5e-7)
+    assert (np.abs(plans.power_w) <= power[:, None] + 1e-9).all()
 
 
 def test_a_cost_that_is_not_convex_is_refused() -> None:
     with pytest.raises(ValueError, match="slopes"):
         schedule(0.5, 1.0, [Step(0, 0, 1, -1, ((1, 5.0), (1, 2.0)))])
-    price = np.full(4, -0.05)
-    with pytest.raises(ValueError, match="round trip"):
-        plan_stores(battery(), price, price, HOURS)
     with pytest.raises(Infeasible, match="start"):
         schedule(5.0, 1.0, [Step(0, 0, 1, 0, ((1, 1.0),))])

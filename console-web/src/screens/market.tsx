@@ -4,6 +4,7 @@ import { Chart } from '../parts/chart';
 import { Figure } from '../parts/figure';
 import { Loads } from '../parts/loads';
 import { Mark } from '../parts/mark';
+import { ProposedOffers } from '../parts/proposed';
 import { Uncounted } from '../parts/uncounted';
 import type { Market as View, Schedule } from '../types';
 import { Available } from './overview';
@@ -35,6 +36,7 @@ export function MarketScreen() {
         <Hours view={view} />
       </section>
       <Loads />
+      <ProposedOffers pool={view.pool} />
       <section class="panel">
         <h2>Forecast, offer, award, instruction, delivery, imbalance, baseline, telemetry <small>hours with an offer, and those around now; means</small></h2>
         <div class="scroll tall" tabIndex={0} role="region" aria-label="Market hours">

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { get, may, post, Problem, show, toast, views } from '../api';
 import { CanBeCalled } from '../parts/capability';
+import { Engine } from '../parts/engine';
 import { Bar } from '../parts/figure';
 import { Contracts } from '../parts/contracts';
 import { Mark } from '../parts/mark';
@@ -32,6 +33,7 @@ export function ResourceScreen({ name }: { name: string }) {
         <ScadaSide view={view} />
       </div>
       <CanBeCalled name={view.id} />
+      <Engine view={view} />
       <Why view={view} />
       {may('see_contracts') && !view.is_group && <Contracts resource={view.id} />}
       <div class="two">

@@ -52,7 +52,7 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
 
     def plan(first: int) -> None:
         part = slice(first, min(first + SHARD, count))
-        cost[part] = plan_stores(_part(stores, part.start, part.stop), price, price, HOURS)[1]
+        cost[part] = plan_stores(_part(stores, part.start, part.stop), price, price, HOURS).cost
 
     with ThreadPoolExecutor(2) as threads:
         for done, _ in enumerate(threads.map(plan, range(0, count, SHARD))):
@@ -61,7 +61,7 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     errors = {}
     for size, known in KNOWN.items():
         if size <= count:
-            errors[size] = abs(float(plan_stores(reference_stores(size), price, price, HOURS)[1].sum()) - known)
+            errors[size] = abs(float(plan_stores(reference_stores(size), price, price, HOURS).cost.sum()) - known)
             progress(f"{size:,} batteries: {errors[size]:.2e} off the optimum")
     few = _part(stores, 0, 2_000)
     began = time.perf_counter()

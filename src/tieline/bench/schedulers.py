@@ -40,9 +40,9 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     one = _unworn(1)
     plan_stores(one, price, price, HOURS)
     began = time.process_time()
-    costs = plan_stores(stores, price, price, HOURS)[1]
+    costs = plan_stores(stores, price, price, HOURS).cost
     ours_us = (time.process_time() - began) / MANY * 1e6
-    cost = float(plan_stores(one, price, price, HOURS)[1][0])
+    cost = float(plan_stores(one, price, price, HOURS).cost[0])
     progress(f"ours: {ours_us:.1f} us a battery, cost {cost:.8f}")
     peers = [_flexmeasures(one, price, cost), _emhass(one, price, cost)]
     for peer in peers:
@@ -132,7 +132,7 @@ def _pool(count: int, price: Floats, progress: Callable[[str], None]) -> dict[st
     off = None if told is None else abs(told["cost"] - plan.cost) / abs(plan.cost)
     # Both must keep the cap, and the cap must cost something: else a hundred batteries by themselves were compared.
     nets = [plan.net_w] if told is None else [plan.net_w, np.array(told["power"]).sum(axis=0) / HOURS]
-    free = float(plan_stores(stores, price, price, HOURS)[1].sum())
+    free = float(plan_stores(stores, price, price, HOURS).cost.sum())
     progress(f"{count} batteries under one cap: {ours_s:.3f} s, FlexMeasures {peer_s:.1f} s ({off} apart)")
     return {
         "batteries": count, "s": round(ours_s, 4), "gap": plan.gap_frac, "peer_s": round(peer_s, 2),

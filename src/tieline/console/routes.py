@@ -11,6 +11,7 @@ from tieline.console.capability_api import CAPABILITY_ROUTES
 from tieline.console.contracts_api import CONTRACT_ROUTES
 from tieline.console.done import Done, done, done_to_devices
 from tieline.console.envelopes_api import ENVELOPE_ROUTES
+from tieline.console.inverters_api import INVERTER_ROUTES
 from tieline.console.problems import LATER, Problem, good
 from tieline.console.table import AT, Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
@@ -260,7 +261,7 @@ ROUTES: tuple[Route, ...] = (
     *TRADING_ROUTES,
     *CAPABILITY_ROUTES,
     *CONTRACT_ROUTES,
-    *ENVELOPE_ROUTES,
+    *ENVELOPE_ROUTES, *INVERTER_ROUTES,
     Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
     Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),
     Route("GET", f"{_A}/series", Action.SEE_GRID, _series, "Instructed and delivered, a day by the minute", v.Series),

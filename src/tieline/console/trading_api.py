@@ -6,6 +6,7 @@ from tieline.console.auth.roles import Action
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.desk.desk_views import DayView
+from tieline.desk.opt_out_rates import OptOutView
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.screens import Trader
 from tieline.desk.trading import HELD, AskOffer, LoadForecastView, OfferView, Proposal
@@ -53,6 +54,11 @@ async def _forecasts(call: Call) -> list[LoadForecastView]:
     return await _trader(call).load_forecasts(call.text("pool", 200), None if asked is None else asked[1])
 
 
+async def _opt_outs(call: Call) -> list[OptOutView]:
+    answer: list[OptOutView] = good(_trader(call).opt_outs(call.text("pool", 200)))
+    return answer
+
+
 async def _settlements(call: Call) -> list[DayView]:
     return _trader(call).settlements(call.text("pool", 200))
 
@@ -76,6 +82,10 @@ TRADING_ROUTES: tuple[Route, ...] = (
     Route(
         "GET", f"{_A}/forecasts", Action.SEE_MARKET, _forecasts, "Loads foretold of today and tomorrow, their worth",
         list[LoadForecastView], query=(*_POOL, ("at", "What was known at this instant; left out: now")),
+    ),
+    Route(
+        "GET", f"{_A}/opt-outs", Action.SEE_MARKET, _opt_outs, "How often owners opt out of calls, by kind and hour",
+        list[OptOutView], query=(("pool", "Left out: the first"),),
     ),
     Route(
         "POST", f"{_A}/prices", Action.SEND_PRICES, _prices, "Send prices of a zone; durable when it answers",

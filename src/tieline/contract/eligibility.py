@@ -27,6 +27,7 @@ Words = str | tuple[str, ...]
 EventKind = Literal["market", "test", "emergency"]
 Order = Literal["", "permits", "permits_disadvantaged"]
 NAMED = ("jurisdiction", "program", "kind", "fuel")
+DEFAULT = "default-deny"
 FOSSIL = frozenset({"diesel", "natural_gas", "gasoline", "propane", "lpg"})
 
 
@@ -66,6 +67,20 @@ class Case(Struct, frozen=True):
     order: Order = ""
 
 
+class CaseTested(Struct, frozen=True, forbid_unknown_fields=True):
+    """A case with the answer that the rule's own text gives, against which the tables are tested."""
+
+    kind: str
+    fuel: str
+    jurisdiction: str
+    program: str
+    location: str = ""
+    event: EventKind = "market"
+    order: Order = ""
+    may: bool = False
+    rule: str = DEFAULT
+
+
 class Verdict(Struct, frozen=True):
     """Whether, and by which rule."""
 
@@ -84,7 +99,7 @@ class Verdict(Struct, frozen=True):
         return Refusal(self.says, "fuel", given, self.source, rule=f"{self.rule} {self.version}")
 
 
-DENIED = Verdict(False, "default-deny", "1", "deny by default", "no rule allows it")
+DENIED = Verdict(False, DEFAULT, "1", "deny by default", "no rule allows it")
 
 
 @cache
@@ -98,7 +113,7 @@ def parse_rules(text: str) -> tuple[EligibilityRule, ...]:
     """Return the rules of a table.
 
     Raises:
-        ConfigError: A row is not a rule, or it allows by "*" what it must name; the row is named.
+        ConfigError: A row is not a rule, or it allows by "*", or "US-*", what it must name; the row is named.
     """
     try:
         rules = tuple(msgspec.convert(row, EligibilityRule) for row in tomllib.loads(text).get("rule", ()))
@@ -107,13 +122,17 @@ def parse_rules(text: str) -> tuple[EligibilityRule, ...]:
     for rule in rules:
         for name in NAMED:
             words = getattr(rule, name)
-            if rule.allow and "*" in ((words,) if isinstance(words, str) else words):
+            if rule.allow and any(word.endswith("*") for word in _listed(words)):
                 raise ConfigError(f"eligibility.toml: {rule.id}: {name} = '*': a rule that allows names each one")
     return rules
 
 
+def _listed(words: Words) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else words
+
+
 def _fits(wanted: Words, value: str) -> bool:
-    return wanted == "*" or (value in wanted if isinstance(wanted, tuple) else wanted == value)
+    return any(value.startswith(word[:-1]) if word.endswith("*") else word == value for word in _listed(wanted))
 
 
 def judge(case: Case, rules: Sequence[EligibilityRule] | None = None) -> Verdict:

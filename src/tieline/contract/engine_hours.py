@@ -70,9 +70,17 @@ class HourMeter:
     def __init__(self, rule: HourRule, zone: ZoneInfo, runs: Iterable[Run] = ()) -> None:
         self.rule, self.zone = rule, zone
         self._runs: dict[str, list[Run]] = {}
+        self.under_way: dict[str, Run] = {}
+        """What each engine runs right now, till now: counted with the others, and not yet over."""
         for run in runs:
             if why := self.record(run):
                 raise ConfigError(f"run of {run.engine} at {iso(run.start_ns)}: {why}")
+
+    def under(self, rule: HourRule) -> HourMeter:
+        """Return a meter of the same runs by another rule."""
+        meter = HourMeter(rule, self.zone)
+        meter._runs, meter.under_way = self._runs, self.under_way
+        return meter
 
     def record(self, run: Run) -> Refusal | None:
         """Note what an engine ran, beyond its limits too: that is what it did. The same run twice is one.
@@ -94,25 +102,28 @@ class HourMeter:
     def hours(self, engine: str, year: int, uses: Iterable[Use] = tuple(Use)) -> float:
         """Return the hours of an engine in a calendar year of its place; a run over New Year is cut there."""
         start_ns, end_ns = self._year(year)
-        wanted = set(uses)
+        wanted, now = set(uses), self.under_way.get(engine)
         inside = (
             min(run.end_ns, end_ns) - max(run.start_ns, start_ns)
-            for run in self._runs.get(engine, [])
+            for run in (*self._runs.get(engine, ()), *(() if now is None else (now,)))
             if run.use in wanted
         )
-        return sum(length for length in inside if length > 0) / HOUR_NS
+        hours: float = sum(length for length in inside if length > 0) / HOUR_NS
+        return hours
 
     def refusal(self, run: Run) -> Refusal | None:
         """Return why an engine may not run so, or None; every calendar year that the run touches is asked.
 
-        A use that no limit names is refused; emergencies are never, and what ran already is not asked again.
+        A use that no limit names is refused, but for emergencies; what ran already is not asked again.
         """
         if run.end_ns <= run.start_ns:
             return Refusal("a run ends after its start", "end", iso(run.end_ns), f"after {iso(run.start_ns)}")
-        if run.use is Use.EMERGENCY or run in self._runs.get(run.engine, []):
+        if run in self._runs.get(run.engine, []):
             return None
         rule = f"{self.rule.id} {self.rule.version}"
         limits = [one for one in self.rule.limits if run.use in one.uses]
+        if not limits and run.use is Use.EMERGENCY:
+            return None
         if not limits:
             return Refusal("no rule allows that use", "use", run.use, self.rule.source, rule=rule)
         first, last = (from_ns(at_ns).astimezone(self.zone).year for at_ns in (run.start_ns, run.end_ns - 1))
@@ -123,7 +134,8 @@ class HourMeter:
                 total = self.hours(run.engine, year, limit.uses) + asked
                 if total > limit.hours:
                     name = f"hours of {', '.join(limit.uses)} in {year}"
-                    return Refusal("the engine's hours are used", name, f"{total:g}", f"{limit.hours:g}", rule=rule)
+                    most = f"{limit.hours:g} ({self.rule.source})"
+                    return Refusal("the engine's hours are used", name, f"{total:g}", most, rule=rule)
         return None
 
     def _year(self, year: int) -> tuple[int, int]:

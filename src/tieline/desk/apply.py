@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, published, refused
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
+from tieline.desk.engine_changes import CHANGES as ENGINE_CHANGES
+from tieline.desk.inverters import CHANGES as INVERTER_CHANGES
 from tieline.desk.ports import Ask, Granted, number
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
@@ -190,8 +192,7 @@ def _note_ended(state: DeskState, record_id: str, fact: facts.AskWithdrawn | fac
 def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
     """Note who is out now that an ask stands in a place, or none does: whoever an opt-out bars that stands.
 
-    A device may be out by its own word and by that of a group, at the console and at its end-point: each is taken back
-    by itself.
+    A device may be out by its own word, by that of a group and at its end-point: each is taken back by itself.
     """
     before = state.outs.pop(key, None)
     if before is not None:
@@ -201,6 +202,7 @@ def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
         rows = state.outs[key] = state.fleet.leaves(ask.resource)
         state.outs_of[rows] += 1
         state.opted_out[rows] = True
+        called.note_out(state, rows, ask.start_ns)
 
 
 def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -> None:
@@ -381,10 +383,8 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,
-    facts.AskLapsed: _ask_lapsed,
     facts.ClaimsPlaced: _claims_placed,
-    facts.ScheduleMade: _planned,
-    facts.AwardPlanned: _planned,
+    **dict.fromkeys((facts.ScheduleMade, facts.AwardPlanned), _planned),
     facts.AvailabilityDeclared: _declared,
     facts.ClaimsEnded: _claims_ended,
     facts.CommandsIssued: _commands_issued,
@@ -395,6 +395,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.EnrolmentsTaken: called.take_book,
-    **published.CHANGES,
+    **(published.CHANGES | INVERTER_CHANGES | ENGINE_CHANGES | {facts.AskLapsed: _ask_lapsed}),
     **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

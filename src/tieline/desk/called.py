@@ -5,7 +5,7 @@ All of it comes from the facts of events, so that a restart counts the same; not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +45,10 @@ class Called:
     end_ns: int
     known_ns: int = 0
     rows: bytes = b""
+    outs: bytes = b""  # and whose owners took them out while they were called, likewise
+    _tally: tuple[bytes, bytes, NDArray[np.int64], NDArray[np.int64]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def call(self) -> Call:
@@ -53,9 +57,29 @@ class Called:
 
     def has(self, count: int) -> NDArray[np.bool_]:
         """Return which of a fleet's rows it called; shape (count,)."""
-        if not self.rows:
-            return np.zeros(count, np.bool_)
-        return np.unpackbits(np.frombuffer(self.rows, np.uint8), count=count).astype(np.bool_)
+        return _bits(self.rows, count)
+
+    def has_out(self, count: int) -> NDArray[np.bool_]:
+        """Return which of a fleet's rows were taken out by their owners while it called them; shape (count,)."""
+        return _bits(self.outs, count)
+
+    def tally(self, kinds: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many rows of each kind it called and how many of those were taken out; shape (count,) each.
+
+        Counted once until one more is called or leaves: of a million rows that takes a while.
+        """
+        known = self._tally
+        if known is None or known[0] is not self.rows or known[1] is not self.outs:
+            mine, gone = kinds[self.has(len(kinds))], kinds[self.has_out(len(kinds))]
+            each = (np.bincount(of, minlength=count).astype(np.int64) for of in (mine, gone))
+            known = self._tally = (self.rows, self.outs, next(each), next(each))
+        return known[2], known[3]
+
+
+def _bits(packed: bytes, count: int) -> NDArray[np.bool_]:
+    if not packed:
+        return np.zeros(count, np.bool_)
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +151,16 @@ def _note_event(state: DeskState, fact: EventChanged, at_ns: int) -> None:
     known.end_ns = int(body["end_ns"])
     if fact.state in (EventState.CANCELED.value, EventState.LAPSED.value):
         known.end_ns = max(min(known.end_ns, at_ns), known.start_ns)
+
+
+def note_out(state: DeskState, rows: NDArray[np.int32], at_ns: int) -> None:
+    """Note of the events that call some rows at an instant that their owners took them out."""
+    for known in state.called.values():
+        if known.rows and known.start_ns <= at_ns < known.end_ns:
+            count = len(state.fleet)
+            mine, out = known.has(count), known.has_out(count)
+            out[rows] |= mine[rows]
+            known.outs = np.packbits(out).tobytes()
 
 
 def note_placed(state: DeskState, fact: ClaimsPlaced) -> None:

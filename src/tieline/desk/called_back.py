@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.charging import planned
+from tieline.desk.engine_calls import rules_let
 from tieline.desk.event_anew import GIVES_FRAC
 from tieline.desk.event_contracts import barred_rows
-from tieline.desk.event_split import NEVER, split_call
+from tieline.desk.event_split import split_call
 from tieline.desk.event_stack import SOURCE, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
 from tieline.desk.least_times import just_let_go
@@ -254,7 +255,7 @@ def _of_events(state: DeskState, binds: Mask, side: float, now_ns: int) -> Itera
 
 def _may_call(state: DeskState, event: ProgramEvent, rows: Rows, now_ns: int) -> Mask:
     """Return which of `rows` an event may call that no limit holds: as it shares out what it calls (`shares`)."""
-    may = state.may_serve("demand_response", rows) & ~NEVER[state.fleet.kinds[rows]]
+    may = rules_let(state, event, rows, now_ns)
     may &= ~state.opted_out[rows] & ~barred(state, SOURCE)[rows] & ~just_let_go(state, rows, now_ns)
     may &= (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     if state.schedules:

@@ -39,6 +39,8 @@ FULL_FRAC = 0.98
 JITTER_FRAC = 0.05
 """Largest price of its own that a store sees, as a share of the spread of prices: what spreading them may cost."""
 LEAST_W = 50.0
+MOST_WH = 1e12
+"""No store holds more: what is told beyond that is no reading."""
 
 
 def usable_wh(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
@@ -80,14 +82,14 @@ def plan(
     starts = np.arange(first_ns, end_ns, STEP_NS, dtype=np.int64)
     if not len(starts) or not len(rows):
         return np.zeros((len(rows), 0)), first_ns
-    rated_w = state.fleet.max_inject_w[rows]
+    rated_w = np.maximum(state.fleet.max_inject_w[rows], 0.0)
     buy, sell, part, dear = _prices(starts, awards, price, float(rated_w.sum()))
     cheap = buy[buy < dear]
     spread = float(cheap.max() - cheap.min()) if len(cheap) else 0.0
     jitter = JITTER_FRAC * spread * noise(rows, len(starts)) / 1e6
     deliver_w = rated_w[:, None] * part[None, :]
     stores = _stores(state, rows)
-    power_w, _, _ = plan_stores(stores, buy / 1e6, sell / 1e6, STEP_NS / HOUR_NS, deliver_w, jitter)
+    power_w = plan_stores(stores, buy / 1e6, sell / 1e6, STEP_NS / HOUR_NS, deliver_w, jitter).power_w
     return np.minimum(power_w, 0.0), first_ns
 
 
@@ -121,12 +123,14 @@ def _of_hour(price: Mapping[int, float], starts: NDArray[np.int64]) -> Floats:
 
 def _stores(state: DeskState, rows: Rows) -> Stores:
     fleet, nothing = state.fleet, np.zeros(len(rows))
-    held_wh, room_wh = usable_wh(state, rows)
+    # A reading out of its range is kept and marked: what one device tells must not refuse the schedule of all.
+    held_wh, room_wh = (np.clip(column, 0.0, MOST_WH) for column in usable_wh(state, rows))
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     charge_w = np.where(seen & ~state.out_of(ENERGY, rows), fleet.max_absorb_w[rows], 0.0)
     frac, wear = np.full(len(rows), ONE_WAY_FRAC), np.full(len(rows), WEAR_PER_WH)
     most_wh = held_wh + room_wh
-    return Stores(held_wh, nothing, most_wh, nothing, charge_w, fleet.max_inject_w[rows], frac, frac, wear)
+    discharge_w = np.maximum(fleet.max_inject_w[rows], 0.0)
+    return Stores(held_wh, nothing, most_wh, nothing, np.maximum(charge_w, 0.0), discharge_w, frac, frac, wear)
 
 
 def decide_schedule(state: DeskState, pool: str, rows: Rows, price: Mapping[int, float], now_ns: int) -> list[Entry]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.engine_calls import named_engines
 from tieline.desk.event_contracts import barred_rows, may_serve_on
 from tieline.desk.event_makeup import Shown, counted_w, let_go
 from tieline.desk.event_split import NOBODY, could_w, shares
@@ -124,7 +125,8 @@ def asked_anew(
         mine = replace(own, value_w=value_w)
         apart = np.union1d(rows[~may_more], above)
         bars, _ = barred_rows(state, event, now_ns)
-        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, [*stack, mine], bars)
+        engines = named_engines(state, event, state.fleet.leaves(event.group), now_ns)
+        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, [*stack, mine], bars, engines)
         comes_w = float(np.abs(found.share_w).sum())
         if comes_w - lacks_w < lacks_w:  # called though it comes no nearer, it would be too much instead
             found_rows, found_w = found.rows, found.target_w

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tieline.contract.budget import Call
 from tieline.desk.agreed import DEMAND_RESPONSE, first_of
 from tieline.desk.consents import made_before
+from tieline.desk.engine_calls import IS_ENGINE, RULES, engine_refusal, rules_let, runs_on
 from tieline.desk.enrolled_calls import serves_now
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.state import DeskState
@@ -19,8 +20,6 @@ from tieline.fleet.columns import KIND_CODE, KINDS, among
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
 
-RULES = DEMAND_RESPONSE[0]
-"""By which program's rules of eligibility events call."""
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int32]
 MOST_LEFT_OUT = 1_000
@@ -110,8 +109,11 @@ def refusal_of_most(state: DeskState, event: ProgramEvent, barred: Barred, now_n
 def refusal_of_all(state: DeskState, event: ProgramEvent, now_ns: int) -> Refusal | None:
     """Return why rules, enrolments or contracts let an event call nobody of its group; None: they let it call some."""
     eligible, rows = state.enrolments.get(RULES), state.fleet.leaves(event.group)
-    if eligible is not None and len(rows) and not eligible.may_serve[rows].any():
-        return eligible.refusal(int(rows[0]))
+    if eligible is not None and len(rows) and not rules_let(state, event, rows, now_ns).any():
+        row = int(rows[0])
+        is_engine = bool(IS_ENGINE[state.fleet.kinds[row]])
+        why = engine_refusal(state, event, row, now_ns) if is_engine and state.engines is not None else None
+        return why or eligible.refusal(row)
     barred = barred_by(state, event, now_ns)
     if barred is None or not len(rows) or not barred.any.all():
         return None
@@ -122,6 +124,9 @@ def refusal_of_all(state: DeskState, event: ProgramEvent, now_ns: int) -> Refusa
 
 def refusal_of_longer(state: DeskState, longer: ProgramEvent, rows: Rows, now_ns: int) -> Refusal | None:
     """Return why an event can't last longer for some device that it has called: its contract doesn't bear it."""
+    for row in rows[IS_ENGINE[state.fleet.kinds[rows]]].tolist():
+        if (why := engine_refusal(state, longer, row, now_ns)) is not None:
+            return why
     barred = barred_by(state, longer, now_ns)
     if barred is None or not (its := barred.any & np.isin(barred.rows, rows)).any():
         return None
@@ -141,4 +146,4 @@ def dropped(state: DeskState, event: ProgramEvent, rows: Rows, now_ns: int) -> M
 def may_serve_on(state: DeskState, event: ProgramEvent, rows: Rows, now_ns: int) -> Mask:
     """Return which of `rows` an event may go on to call: contracts agree, and they are enrolled; shape as `rows`."""
     mask: Mask = state.agrees(products_of_event(event), rows) & serves_now(state, event.program, rows, now_ns)
-    return mask
+    return mask & runs_on(state, event, rows, now_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tieline.desk.agreed import first_of
+from tieline.desk.engine_calls import engines_left_out
 from tieline.desk.event_contracts import barred_by, left_out
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.state import DeskState
@@ -30,14 +31,14 @@ NOBODY_LEFT_OUT = LeftOut()
 
 def told_left_out(state: DeskState, event: ProgramEvent, now_ns: int) -> LeftOut:
     """Return whom enrolments, the kinds of its program and contracts keep from an event by what is known now."""
-    barred = barred_by(state, event, now_ns)
+    barred, engines = barred_by(state, event, now_ns), engines_left_out(state, event, now_ns)
     if barred is None:
-        return NOBODY_LEFT_OUT
+        return LeftOut(devices=engines) if engines else NOBODY_LEFT_OUT
     stays, why = ~state.opted_out[barred.rows], first_of(barred.refused)
     unenrolled, unfit, unagreed = (
         int((mask & stays).sum()) for mask in (barred.unenrolled, barred.unfit, barred.unagreed)
     )
     return LeftOut(
         unenrolled, unfit, unagreed, "" if why is None else f"{why.reason} ({why.rule})",
-        {name: f"{one.reason} ({one.rule})" for name, one in left_out(state, event, barred, now_ns)},
+        {**engines, **{name: f"{one.reason} ({one.rule})" for name, one in left_out(state, event, barred, now_ns)}},
     )  # fmt: skip

@@ -9,8 +9,10 @@ adds overlaps the one it prolongs.
 
 from __future__ import annotations
 
+import numpy as np
 from msgspec import Struct
 
+from tieline.desk.engine_calls import IS_ENGINE, named_engines
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CapacityReserved
 from tieline.desk.programs import ProgramEvent
@@ -36,10 +38,21 @@ class Room(Struct, frozen=True):
     free_wh: float
 
 
-def parts(state: DeskState, group: str, power_w: float) -> dict[str, float]:
-    """Return the power that an event asks of each pool (W, as signed as the event), by nameplate of its devices."""
+def parts(state: DeskState, event: ProgramEvent, now_ns: int) -> dict[str, float]:
+    """Return the power that an event asks of each pool (W, as signed as the event), by nameplate of its devices.
+
+    Backup engines that a rule lets it call are no capacity of a pool, which sells nothing of them: what they give by
+    their nameplate is asked of no pool.
+    """
+    group, power_w = event.group, event.power_w
     fleet, rows = state.fleet, state.fleet.leaves(group)
     size_w = fleet.max_inject_w + fleet.max_absorb_w
+    named = rows[named_engines(state, event, rows, now_ns)]
+    if len(named):
+        engines_w = float(size_w[named].sum())
+        size_w = np.where(IS_ENGINE[fleet.kinds], 0.0, size_w)
+        others_w = float(size_w[rows].sum())
+        power_w *= others_w / (others_w + engines_w)
     mine_w = float(size_w[rows].sum())
     found: dict[str, float] = {}
     for pool in state.ledger.capacities:
@@ -56,7 +69,7 @@ def room(state: DeskState, event: ProgramEvent, now_ns: int) -> Room:
     side = "up_w" if event.power_w > 0 else "down_w"
     slots = range(event.start_ns // SLOT_NS * SLOT_NS, event.end_ns, SLOT_NS)
     owed_w = free_w = 0.0
-    for pool in parts(state, event.group, event.power_w):
+    for pool in parts(state, event, now_ns):
         most_w = float(getattr(state.ledger.capacities[pool], side))
         firm_w = state.ledger.firm[pool][side == "down_w"] if pool in state.ledger.firm else most_w
         balances = [state.ledger.balance(pool, slot, side, now_ns) for slot in slots]
@@ -82,7 +95,7 @@ def decide_reserve(
         start_ns = -(-start_ns // SLOT_NS) * SLOT_NS
     if start_ns >= end_ns:
         return [], None
-    for pool, power_w in parts(state, event.group, event.power_w).items():
+    for pool, power_w in parts(state, event, now_ns).items():
         up_w, down_w = max(power_w, 0.0), max(-power_w, 0.0)
         energy_wh = abs(power_w) * hours
         product = product_of(event)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tieline.desk.beside import held_by_limits, left_beside, whole_or_none
 from tieline.desk.charging import planned
 from tieline.desk.ends import least_within_w
+from tieline.desk.engine_calls import IS_ENGINE
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
 from tieline.desk.least_draw import whole_draws
@@ -19,13 +20,10 @@ from tieline.desk.modes import barred
 from tieline.desk.redispatch import unlimited
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
-from tieline.fleet.columns import KIND_CODE, among
 from tieline.fleet.holding import least_draw_w
-from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
-NEVER = among((KIND_CODE[Kind.BACKUP_GENERATOR],))
 NOBODY = np.zeros(0, np.int32)
 
 
@@ -77,10 +75,12 @@ def shares(
     apart_from: NDArray[np.int32] = NOBODY,
     stack: list[Layer] | None = None,
     barred_by_contract: NDArray[np.bool_] | None = None,
+    engines: NDArray[np.bool_] | None = None,
 ) -> Shared:
     """Return how an event's power is shared out over the devices of its group, apart from some that it has.
 
     Those that their contracts don't let it call (`barred_by_contract`, of the group's; None: none) are passed over.
+    Of backup engines only those serve that a rule lets it call (`engines`, of the group's; None: none).
 
     Stores that are to fill up for awards before `until_ns` are the market's then, and are passed over as well.
 
@@ -98,8 +98,8 @@ def shares(
     gives_w = could_w(state, rows, base_w, side, now_ns)
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
-    may = state.may_serve("demand_response", rows) & ~NEVER[fleet.kinds[rows]] & ~barred(state, SOURCE)[rows]
-    may &= ~unagreed
+    may = state.may_serve("demand_response", rows) & ~IS_ENGINE[fleet.kinds[rows]]
+    may = (may if engines is None else may | engines) & ~barred(state, SOURCE)[rows] & ~unagreed
     limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     scheduled = np.isin(rows, planned(state, now_ns, until_ns))
     is_taken |= limited | scheduled

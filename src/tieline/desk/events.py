@@ -15,14 +15,10 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.desk_views import EventPreview
+from tieline.desk.engine_calls import named_engines
 from tieline.desk.entry import Entry
 from tieline.desk.event_anew import Asked, asked_anew, asked_first
-from tieline.desk.event_contracts import (
-    barred_rows,
-    dropped,
-    refusal_of_all,
-    refusal_of_longer,
-)
+from tieline.desk.event_contracts import barred_rows, dropped, refusal_of_all, refusal_of_longer
 from tieline.desk.event_left_out import told_left_out
 from tieline.desk.event_makeup import NOTHING, Shown
 from tieline.desk.event_reserve import booked, decide_reserve, room
@@ -122,7 +118,8 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         return refusal
     left = room(state, _event(wish, "", ""), now_ns)
     bars, _ = barred_rows(state, _event(wish, "", ""), now_ns)
-    found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns, barred_by_contract=bars)
+    engines = named_engines(state, _event(wish, "", ""), state.fleet.leaves(wish.group), now_ns)
+    found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns, barred_by_contract=bars, engines=engines)
     out = told_left_out(state, _event(wish, "", ""), now_ns)
     rows, share_w = found.rows, found.share_w
     expected_w = added_up_w(share_w, wish.power_w)
@@ -300,7 +297,8 @@ def _first_called(
     if state.is_killed:
         return NOBODY, np.zeros(0)
     bars, _ = barred_rows(state, event, now_ns)
-    found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack, barred_by_contract=bars)
+    engines = named_engines(state, event, state.fleet.leaves(event.group), now_ns)
+    found = shares(state, event.group, event.power_w, now_ns, event.end_ns, NOBODY, stack, bars, engines)
     first = asked_first(state, event, found.rows, found.target_w, stack, top(stack), now_ns)
     return first.rows, first.value_w
 

@@ -11,9 +11,15 @@ from typing import Any
 import msgspec
 
 from tieline.contract.enrolment import ProgramEnrolment
+from tieline.desk.engine_facts import EngineStarted as EngineStarted
+from tieline.desk.engine_facts import EngineStopped as EngineStopped
 from tieline.desk.envelope_facts import EnvelopesTaken as EnvelopesTaken
 from tieline.desk.envelope_facts import EnvelopesWithdrawn as EnvelopesWithdrawn
 from tieline.desk.fact import Fact as Fact
+from tieline.desk.inverter_facts import CurvesKept as CurvesKept
+from tieline.desk.inverter_facts import SettingsStood as SettingsStood
+from tieline.desk.inverter_facts import SettingsTaken as SettingsTaken
+from tieline.desk.inverter_facts import SettingsWithdrawn as SettingsWithdrawn
 from tieline.desk.market_facts import AvailabilityDeclared as AvailabilityDeclared
 from tieline.desk.market_facts import AwardPlanned as AwardPlanned
 from tieline.desk.market_facts import AwardTaken as AwardTaken

@@ -7,13 +7,14 @@ An offer within its rating and beyond this would be sold from resources that nob
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.foreseen import LOADS_FRAC, Foreseen, LoadFrac, foreseen
+from tieline.desk.opt_out_rates import beyond_prior
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.state import DeskState
 from tieline.fleet.capability import Together
@@ -55,6 +56,8 @@ class Offerable:
             return np.inf
         load_frac = self.load_frac.get(offer.pool)
         seen = foreseen(self.state, pool, offer.start_ns, offer.end_ns, now_ns, load_frac)
+        stays_frac = 1.0 - beyond_prior(self.state, now_ns)[self.state.fleet.kinds[pool.rows]]
+        seen = replace(seen, reach_frac=seen.reach_frac * stays_frac)
         power_w, energy_wh = _firm(seen, (offer.end_ns - offer.start_ns) / HOUR_NS)
         gap = FILLED_SLOTS if pool.forecast else MOST_SLOTS
         promised_w, mine = _promised(self.state, offer, now_ns, beside, gap)
@@ -62,19 +65,30 @@ class Offerable:
 
     def fitted(self, offer: Offer, now_ns: int, beside: Sequence[Offer] = ()) -> Offer | None:
         """Return an offer cut to what can be held of it, in whole kilowatts; None: nothing can."""
+        return cut(offer, self.left_w(offer, now_ns, beside))
+
+    def left_w(self, offer: Offer, now_ns: int, beside: Sequence[Offer] = ()) -> float:
+        """Return how much can be offered in an offer's hour beside what is promised and about to be offered (W; inf: no
+        such pool in the book)."""
         ledger, most_w = self.state.ledger, self.most_w(offer, now_ns, beside)
         if offer.pool not in ledger.capacities:
-            return offer
+            return np.inf
         added_w = sum(each.power_w for one in beside if _overlap(one, offer) for each in one.segments)
-        left_w = ledger.free_for(offer.pool, offer.product, offer.start_ns, offer.end_ns, most_w, now_ns) - added_w
-        made = list[Segment]()
-        for step in offer.segments:
-            watts = min(step.power_w, left_w // WHOLE_W * WHOLE_W)
-            if watts <= 0.0:
-                break
-            made.append(Segment(watts, step.price_per_mwh))
-            left_w -= watts
-        return Offer(offer.id, offer.pool, offer.product, offer.start_ns, offer.end_ns, tuple(made)) if made else None
+        return ledger.free_for(offer.pool, offer.product, offer.start_ns, offer.end_ns, most_w, now_ns) - added_w
+
+
+def cut(offer: Offer, left_w: float) -> Offer | None:
+    """Return an offer cut to a power (W), its dearest steps first, in whole kilowatts; None: nothing is left of it."""
+    if np.isinf(left_w):
+        return offer
+    made = list[Segment]()
+    for step in offer.segments:
+        watts = min(step.power_w, left_w // WHOLE_W * WHOLE_W)
+        if watts <= 0.0:
+            break
+        made.append(Segment(watts, step.price_per_mwh))
+        left_w -= watts
+    return Offer(offer.id, offer.pool, offer.product, offer.start_ns, offer.end_ns, tuple(made)) if made else None
 
 
 def _firm(seen: Foreseen, hours: float) -> tuple[Floats, Floats]:

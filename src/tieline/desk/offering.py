@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.charging import ONE_WAY_FRAC, WEAR_PER_WH
+from tieline.desk.charging import MOST_WH, ONE_WAY_FRAC, WEAR_PER_WH
 from tieline.desk.ports import Offer, Segment
 from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS, Fleet
@@ -76,11 +76,7 @@ def day_ahead_offers(
     if not len(chosen):
         return []
     sustained_w = np.minimum(power_w, energy_wh / len(chosen)) * (1.0 - MARGIN)
-    stores = np.flatnonzero(np.isfinite(energy_wh) & (energy_wh > 0) & (sustained_w > 0))
-    asks = cost.copy()
-    asks[stores] = np.maximum(
-        cost[stores], water_price(price[int(chosen[0]) :], energy_wh[stores], sustained_w[stores])
-    )
+    asks = asks_of(price[int(chosen[0]) :], sustained_w, energy_wh, cost)
     segments = curve(sustained_w, asks)
     offers = []
     for hour in chosen:
@@ -95,6 +91,21 @@ def day_ahead_offers(
     return offers
 
 
+def asks_of(price: Floats, sustained_w: Floats, energy_wh: Floats, cost: Floats) -> Floats:
+    """Return what each row asks ($/MWh): its cost, and of a store no less than its energy's worth in other hours.
+
+    Args:
+        price: Forecast of each hour from the first that is offered on ($/MWh); shape (hours,).
+        sustained_w: What each row offers in each hour (W); shape (n,).
+        energy_wh: What each row has stored for it (Wh; inf: no store); shape (n,).
+        cost: What each row asks at least ($/MWh); shape (n,).
+    """
+    stores = np.flatnonzero(np.isfinite(energy_wh) & (energy_wh > 0) & (sustained_w > 0))
+    asks = cost.copy()
+    asks[stores] = np.maximum(cost[stores], water_price(price, energy_wh[stores], sustained_w[stores]))
+    return asks
+
+
 def water_price(price: Floats, energy_wh: Floats, sustained_w: Floats) -> Floats:
     """Return what each store must get for a MWh not to lose by it ($/MWh), rounded up to whole five dollars.
 
@@ -105,12 +116,12 @@ def water_price(price: Floats, energy_wh: Floats, sustained_w: Floats) -> Floats
     """
     count = len(energy_wh)
     frac, wear = np.full(count, ONE_WAY_FRAC), np.full(count, WEAR_PER_WH)
-    full_wh, nothing = energy_wh / ONE_WAY_FRAC, np.zeros(count)
+    full_wh, nothing = np.minimum(energy_wh, MOST_WH) / ONE_WAY_FRAC, np.zeros(count)
     stores = Stores(full_wh, nothing, full_wh, nothing, sustained_w, sustained_w, frac, frac, wear)
     buy = price / 1e6
     # A negative price is a gift, not a cost: it must not make the schedule burn energy.
     sell = np.minimum(buy, buy / ONE_WAY_FRAC**2)
-    _, _, worth = plan_stores(stores, buy, sell, 1.0)
+    worth = plan_stores(stores, buy, sell, 1.0).worth_per_wh
     asks: Floats = np.ceil((worth / ONE_WAY_FRAC + WEAR_PER_WH) * 1e6 / ROUND_TO) * ROUND_TO
     return asks
 

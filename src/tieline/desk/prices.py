@@ -144,13 +144,18 @@ def take(state: DeskState, record_id: str, fact: PricesTaken) -> None:
 
 def hourly(state: DeskState, zone: str, clock: ZoneInfo, since_ns: int) -> Series:
     """Return the price of each hour of a clock since an instant: day-ahead where it is known, else real time's mean."""
+    ahead = state.prices.get((zone, DAY_AHEAD), {})
+    known = {at: price for at, price in ahead.items() if at >= since_ns}
+    return {**real_time(state, zone, clock, since_ns), **known}
+
+
+def real_time(state: DeskState, zone: str, clock: ZoneInfo, since_ns: int) -> Series:
+    """Return the mean of real time's prices in each hour of a clock since an instant."""
     sums: dict[int, list[float]] = {}
     for start_ns, price in state.prices.get((zone, REAL_TIME), {}).items():
         if start_ns >= since_ns:
             sums.setdefault(hour_start_ns(start_ns, clock), []).append(price)
-    found = {at: sum(prices) / len(prices) for at, prices in sums.items()}
-    ahead = state.prices.get((zone, DAY_AHEAD), {})
-    return {**found, **{at: price for at, price in ahead.items() if at >= since_ns}}
+    return {at: sum(prices) / len(prices) for at, prices in sums.items()}
 
 
 def forecast(state: DeskState, zone: str, clock: ZoneInfo, now_ns: int) -> Series:

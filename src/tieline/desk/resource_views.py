@@ -153,6 +153,29 @@ class ScadaSide(View, frozen=True):
     target_of: str = ""
 
 
+class EngineHours(View, frozen=True):
+    """What an engine has used of a limit in this calendar year (h): for some uses together, by a rule."""
+
+    uses: tuple[str, ...]
+    used_h: float
+    limit_h: float
+    left_h: float
+    warns: bool
+    rule: str
+    source: str
+
+
+class EngineView(View, frozen=True):
+    """A backup engine: where it stands, whether its permit is given, since when it runs and for what, and its hours."""
+
+    jurisdiction: str
+    location: str
+    has_permit: bool
+    runs_since_ns: int | None
+    runs_as: str
+    limits: tuple[EngineHours, ...]
+
+
 class ResourceView(View, frozen=True):
     """One resource, two views, one revision."""
 
@@ -182,3 +205,4 @@ class ResourceView(View, frozen=True):
     feeder_mode: str = ""
     waits: str = ""
     unresponsive: Unresponsive | None = None
+    engine: EngineView | None = None

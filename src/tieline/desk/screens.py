@@ -23,13 +23,16 @@ from tieline.desk.desk_views import (
     WhyView,
 )
 from tieline.desk.event_views import EventProgram, EventView
+from tieline.desk.inverters import SettingsView
 from tieline.desk.operating import EnvelopesView
+from tieline.desk.opt_out_rates import OptOutView
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.resource_views import OwnerMoney, ResourceView
 from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal
 from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, Series, Shell, SuppressedAlarm
 from tieline.grid.envelope_file import EnvelopeSet
+from tieline.grid.inverter_settings import SettingsSet
 from tieline.resource.claim import Refusal
 
 KEY, ONCE = "Idempotency-Key", "idempotency"
@@ -123,6 +126,10 @@ class Trader(Protocol):
 
     async def load_forecasts(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
         """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
+        ...
+
+    def opt_outs(self, pool: str) -> list[OptOutView] | Refusal:
+        """Return how often owners of each kind of a pool's (empty: the first) devices opt out of calls."""
         ...
 
     def settlements(self, pool: str) -> list[DayView]:
@@ -298,6 +305,22 @@ class Operator(Protocol):
 
     async def withdraw_envelopes(self, feeder: str, by: str) -> bool:
         """Take a feeder's operating envelopes back, and return whether there were any."""
+        ...
+
+    async def send_settings(self, made: SettingsSet, by: str) -> SettingsView | Refusal:
+        """Send a feeder's inverter settings, all or nothing."""
+        ...
+
+    async def withdraw_settings(self, feeder: str, by: str) -> bool:
+        """Take a feeder's inverter settings back, and return whether there were any."""
+        ...
+
+    def inverter_settings(self) -> list[SettingsView]:
+        """Return the newest inverter settings of each feeder."""
+        ...
+
+    def settings_touch(self, made: SettingsSet) -> int:
+        """Return how many devices a set of inverter settings is about."""
         ...
 
     def envelopes_touch(self, made: EnvelopeSet) -> int:

@@ -57,17 +57,26 @@ def share_sparing(
     """Return the caps of `share_out` for some rows, where who is spared goes below 0 W only once all others can't.
 
     A limit of the grid stands above an owner's opt-out, so that it is used where nothing else keeps it, and no sooner.
-    Nor does anybody go below an end that only the last need is to push it beyond (`first_w`; -inf: none). Where it is
-    known who is `held` by his cap the room is shared as by `share_held`.
+    Nor does anybody go below an end that only the last need is to push it beyond (`first_w`; -inf: none): who is spared
+    is at his least by then. Where it is known who is `held` by his cap the room is shared as by `share_held`.
+
+    >>> rest, ends, all_of = np.zeros(2), (np.array([-5.0, -5.0]), np.array([5.0, 5.0])), np.ones(2, np.bool_)
+    >>> share_sparing(-2.0, rest, *ends, np.array([True, False]), all_of, None, np.array([-np.inf, -0.5]))
+    array([-1.5, -0.5])
+    >>> share_sparing(-8.0, rest, *ends, np.array([True, False]), all_of, None, np.array([-np.inf, -0.5]))
+    array([-5., -3.])
     """
     kept_w = np.full(len(now_w), -np.inf) if first_w is None else first_w
     kept_w = np.minimum(kept_w, most_w)[among]
     now_w, least_w, most_w, spared = now_w[among], least_w[among], most_w[among], spared[among]
     first = np.ones(len(now_w), np.bool_) if held is None else held[among]
     soft_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
-    soft_w = np.maximum(soft_w, kept_w)
+    soft_w, kept_w = np.maximum(soft_w, kept_w), np.maximum(least_w, kept_w)
     caps_w = share_held(limit_w, np.maximum(now_w, soft_w), soft_w, most_w, first)
-    return share_out(limit_w, caps_w, least_w, most_w) if (soft_w > least_w).any() else caps_w
+    for further_w in (kept_w, least_w):
+        if (soft_w > further_w).any():
+            caps_w, soft_w = share_out(limit_w, caps_w, further_w, most_w), further_w
+    return caps_w
 
 
 def charge_or_not(ceiling_w: Floats, wants_w: Floats, least_charge_w: Floats) -> None:

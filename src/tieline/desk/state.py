@@ -19,11 +19,15 @@ from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
 from tieline.desk.charge_columns import Charges
 from tieline.desk.cycling import Cycles
+from tieline.desk.engine_runs import EngineRuns, Engines
 from tieline.desk.enrolled import Enrolled
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
+from tieline.desk.inverters import Sent
+from tieline.desk.live_asks import EndedAsk as EndedAsk
+from tieline.desk.live_asks import LiveAsk as LiveAsk
 from tieline.desk.people import BY_SIZE, TwoPeople
-from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
+from tieline.desk.ports import Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.published import Published
 from tieline.desk.refused import Refused, Unread
@@ -200,32 +204,6 @@ class Responses:
 
 
 @dataclass
-class LiveAsk:
-    """An admitted ask that still holds; `claims` is the batch that it became.
-
-    `asked_ns` is when it was asked first, and `start_ns` since when it holds: what only says the same again, as a lease
-    that is renewed, leaves both as they are.
-    """
-
-    ask: Ask
-    claims: str
-    record: str
-    asked_ns: int
-    start_ns: int
-
-
-@dataclass
-class EndedAsk:
-    """An ask that holds no more: which, since when it held, when it ended, in whose words, and the record of that."""
-
-    ask: Ask
-    start_ns: int
-    at_ns: int
-    why: str
-    record: str
-
-
-@dataclass
 class DeskState:
     """Everything that the desk decides by."""
 
@@ -274,6 +252,7 @@ class DeskState:
     outs: dict[AskKey, NDArray[np.int32]] = field(default_factory=dict)  # rows of each opt-out that stands
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     envelopes: dict[str, Published] = field(default_factory=dict)  # operating envelopes, by feeder
+    settings: dict[str, Sent] = field(default_factory=dict)  # of inverters, by feeder
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_called: dict[str, ClaimBatch] = field(default_factory=dict)  # what each that runs placed last
     event_tracked: dict[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -281,6 +260,8 @@ class DeskState:
     event_counted: dict[str, Counted] = field(default_factory=dict)  # over which of its time that is
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
+    engines: Engines | None = None  # places, permits and orders of backup engines; None: none may be called
+    engine_runs: EngineRuns = field(default_factory=EngineRuns)  # what they ran and run, by the journal
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
     enrolled: Enrolled | None = None  # the book of enrolments as it was taken last; None: none is asked
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
@@ -383,18 +364,18 @@ class DeskState:
 
     def digest(self) -> str:
         """Return the hash of all that was decided: equal after a replay."""
-        digest = blake2b(digest_size=16)
-        digest.update(self.claims.digest().encode())
-        digest.update(self.ledger.digest().encode())
+        digest = blake2b(f"{self.claims.digest()}{self.ledger.digest()}".encode(), digest_size=16)
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
         decided = "offers unawarded awards instructions batches refused disputed unread changed versions"
         decided += " events authority schedules award_plans declared market_ns consents envelopes"
-        for name in (*decided.split(), "prices"):
+        for name in (*decided.split(), "prices", "settings"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())
         digest.update(f"{self.last_batch_uid}:{self.seq}:{self.epoch}".encode())
+        if self.engine_runs.ended or self.engine_runs.open:
+            digest.update(repr(self.engine_runs).encode())
         if self.enrolled is not None:
             digest.update(self.enrolled.digest().encode())
         return digest.hexdigest()

@@ -67,13 +67,39 @@ class OfferView(Struct, frozen=True):
     disputed: str = ""
 
 
+class OfferReason(Struct, frozen=True):
+    """Why an offer (`id`) is as it is; money is of its hour, means are over prices and over who will be there.
+
+    `expected_price` is what the hour is expected to cost (per MWh), `sold_w` what is expected to clear of the offer and
+    `revenue` what that earns; `lacks_w` is what is expected to lack of it, `penalty` what buying that back costs with
+    its penalty. `marginal_cost` (per MWh) is what its dearest watt costs to give, a store's energy at what it would
+    earn elsewhere. `clears_frac` is how often any of it clears, `there_frac` how often all of it is there, and `room_w`
+    the most that could be offered then.
+    """
+
+    id: str
+    expected_price: float
+    sold_w: float
+    revenue: float
+    lacks_w: float
+    penalty: float
+    marginal_cost: float
+    clears_frac: float
+    there_frac: float
+    room_w: float
+
+
 class Proposal(Struct, frozen=True):
-    """Offers of a pool's dearest hours of a market day, as they can be sent; `why` says why there are none."""
+    """Offers of a pool's dearest hours of a market day, as they can be sent; `why` says why there are none.
+
+    `reasons` has one row an offer, where they are made as curves.
+    """
 
     pool: str
     day: str
     offers: tuple[AskOffer, ...]
     why: str = ""
+    reasons: tuple[OfferReason, ...] = ()
 
 
 class LoadForecastView(Struct, frozen=True):

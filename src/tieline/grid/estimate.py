@@ -71,23 +71,50 @@ def estimate(
 
     Raises:
         ConfigError: Shapes differ, a standard deviation is not above 0, or a meter stands nowhere.
-        Infeasible: It finds no state that all of it fits.
+        Infeasible: It finds no state that all of it fits, with the worst left out; the meter that is farthest from
+            what is known is named.
     """
     _check(flow, (known_w, known_var, sigma_w, sigma_var), meters)
     left_out: list[int] = []
     while True:
-        kept = [meter for k, meter in enumerate(meters) if k not in left_out]
+        places = [k for k in range(len(meters)) if k not in left_out]
+        kept = [meters[k] for k in places]
         case = _Case(flow, np.concatenate([known_w, known_var]), np.concatenate([sigma_w, sigma_var]), kept, source_pu)
-        found = case.solve()
+        try:
+            found = case.solve()
+        except Infeasible as none:
+            # A dead phase pulls the state to where no power flows at all: what is known tells such a meter as well.
+            left_out.append(_farthest(case, places, left_out, most_bad, none))
+            continue
         worst = int(np.abs(found.residuals).argmax()) if kept else 0
         if not kept or len(left_out) >= most_bad or abs(found.residuals[worst]) <= BAD_SIGMA:
             everything = np.full(len(meters), np.nan)
-            everything[[k for k in range(len(meters)) if k not in left_out]] = found.residuals
+            everything[places] = found.residuals
             return Estimate(
                 found.site_w, found.site_var, found.load_pu, found.site_w_sigma, found.load_pu_sigma, everything,
                 tuple(left_out),
             )  # fmt: skip
-        left_out.append([k for k in range(len(meters)) if k not in left_out][worst])
+        left_out.append(places[worst])
+
+
+def _farthest(case: _Case, places: list[int], left_out: list[int], most_bad: int, none: Infeasible) -> int:
+    """Return the meter that is farthest from what is known, if it may be left out.
+
+    Raises:
+        Infeasible: It may not.
+    """
+    if not places:
+        raise none
+    said, off = case.beside_known()
+    worst = int(off.argmax())
+    if off[worst] > BAD_SIGMA and len(left_out) < most_bad:
+        return places[worst]
+    meter, without = case.meters[worst], f" without meters {', '.join(map(str, left_out))}" if left_out else ""
+    raise Infeasible(
+        f"{none}{without}: meter {places[worst]}, {meter.what} at {meter.at}, says {meter.value:.6g}, "
+        f"{off[worst]:.1f} standard deviations from the {said[worst]:.6g} that is known: look at it, or give a "
+        f"most_bad above {most_bad}"
+    ) from none
 
 
 class _Case:
@@ -113,6 +140,12 @@ class _Case:
             if np.abs(step).max() <= SETTLED_W:
                 return self._answer(state)
         raise Infeasible(f"feeder {self.flow.feeder.name}: no state fits its meters within {MOST_ROUNDS} rounds")
+
+    def beside_known(self) -> tuple[Floats, Floats]:
+        """Return what meters would say of what is known, and how many standard deviations of both they are from it."""
+        said, slope, _ = self._look(self.known)
+        spread = np.sqrt(np.einsum("ki,i,ki->k", slope, 1.0 / self.weight, slope) + self.sigma**2)
+        return said, np.abs(self.value - said) / spread
 
     def _look(self, state: Floats) -> tuple[Floats, Floats, tuple[Floats, Floats]]:
         """Return what meters would say of a state, how that goes with it, and voltages with their slopes."""

@@ -22,6 +22,7 @@ either way); bids to take energy are not made here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import erfc, sqrt
@@ -34,6 +35,7 @@ from tieline.market.offer import Step
 from tieline.market.participation import Model
 
 Floats = NDArray[np.float64]
+OneOf = Callable[[Floats, Floats, float], int]
 MOST_BLOCKS = 512
 """Into how many blocks a curve is cut before it is made to fit its market."""
 SLACK = 1e-9
@@ -137,8 +139,9 @@ def marginal_price(cost: Floats, short_frac: Floats, risk: Risk) -> Floats:
 
 
 def offer_curve(
-    model: Model, power_w: Floats, price: Floats, available: Availability, risk: Risk, sold_w: float = 0.0
-) -> tuple[Step, ...]:
+    model: Model, power_w: Floats, price: Floats, available: Availability, risk: Risk, sold_w: float = 0.0,
+    one_of: OneOf | None = None,
+) -> tuple[Step, ...]:  # fmt: skip
     """Return the steps of an offer that a model takes, from what members can give; empty: nothing that it takes.
 
     An intraday offer begins at what is sold already (`sold_w`): that power lacks first, so the rest bears more risk.
@@ -150,6 +153,8 @@ def offer_curve(
         available: How much of it there will be.
         risk: What a lack costs and how it is weighed.
         sold_w: Sold before (W).
+        one_of: Where the model takes one segment alone: how many of the blocks (power and price of each, least) it is
+            of, such as `offer_value.best_single` says; None: all of them.
     """
     whole_w = float(power_w.sum()) - sold_w
     most_w = min(whole_w, model.watts("max_mw") or np.inf)
@@ -163,7 +168,13 @@ def offer_curve(
     # Of a block the last watt is the dearest: a block is never sold below what any of it must earn.
     at_w = sold_w + ends_w
     asked = marginal_price(stack_cost(power_w, price, at_w), available.short_frac(at_w), risk)
-    return fit_steps(model, np.diff(ends_w, prepend=0.0), asked)
+    blocks_w = np.diff(ends_w, prepend=0.0)
+    if one_of is not None and int(model.number("points_most") or 1) == 1:
+        cap = model.number("price_cap")
+        asked = np.where(asked <= (np.inf if cap is None else cap + 1e-9), asked, np.inf)
+        first = one_of(blocks_w, asked, model.watts("min_mw") or 0.0)
+        blocks_w, asked = blocks_w[:first], asked[:first]
+    return fit_steps(model, blocks_w, asked)
 
 
 def fit_steps(model: Model, power_w: Floats, price: Floats) -> tuple[Step, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tieline.errors import ConfigError
 from tieline.forecast.bands import LEAST_DAYS as LEAST_ERRORS
 from tieline.forecast.bands import LEVELS, bands
+from tieline.forecast.choosing import LEAST_DAYS as LEAST_CHOICE
 from tieline.forecast.choosing import choose, spoken
 from tieline.forecast.clock import DayClock
 from tieline.forecast.known import Issue
@@ -122,6 +123,9 @@ def forecast_of(asked: Asked, day: date | None) -> tuple[dict[str, Any], Issue]:
 def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) -> dict[str, Any]:
     """Return what each model was worth on the last days of the readings, as `tieline forecast score` prints it.
 
+    Days before them are foretold as well, so that the choice and the bands know how those went, as they do in a
+    forecast. Where readings don't go back so far, what all were worth since a model could be chosen is told as well.
+
     Args:
         asked: Files and terms.
         last_days: So many days are foretold, each from what was known then.
@@ -131,7 +135,7 @@ def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) ->
     Raises:
         ConfigError: As above.
     """
-    read = _read(asked, None, last_days + LOOKS_BACK_DAYS + asked.lead, is_ahead=False)
+    read = _read(asked, None, last_days + REPLAYED_DAYS + LOOKS_BACK_DAYS + asked.lead, is_ahead=False)
     past, lead, until = read.past, asked.lead, read.known
     first = max(LEAST_DAYS + lead - 1, until - last_days)
     if until - first < LEAST_ERRORS + lead:
@@ -143,20 +147,24 @@ def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) ->
     if past.celsius is not None and weather_error_c > 0:
         off = weather_error((len(past.celsius), past.celsius.shape[1]), weather_error_c, seed)
         past = Past(past.load, past.is_off, past.celsius, past.celsius + off)
-    days = range(first, until)
+    days = range(max(LEAST_DAYS + lead - 1, first - REPLAYED_DAYS), until)
     made, actual = _levels(asked, replay(past, days, lead, asked.models), past.load[:, list(days)])
     chosen = choose(np.abs(made - actual).sum(axis=-1), lead=lead)
     mean = spoken(made, chosen)
-    around = bands(mean, actual, lead=lead)
+    around, of = bands(mean, actual, lead=lead), slice(first - until, None)
+    since = max(first, days[0] + LEAST_CHOICE + lead - 1)
+    later = _worth(made[:, since - until :], mean[since - until :], actual[since - until :], asked.models)
+    made, actual, chosen, mean, quantiles = made[:, of], actual[of], chosen[of], mean[of], around.quantiles[of]
     worth = _worth(made, mean, actual, asked.models)
-    low, high = around.quantiles[..., 0], around.quantiles[..., -1]
+    low, high = quantiles[..., 0], quantiles[..., -1]
     return {
         "meters": len(read.names), "level": asked.level, "from": str(read.clock.day(first)),
-        "until": str(read.clock.day(until - 1)), "days": len(days), "lead_days": lead,
+        "until": str(read.clock.day(until - 1)), "days": until - first, "lead_days": lead,
         "weather_error_c": weather_error_c if past.celsius is not None else None, **worth,
-        "coverage_90": coverage(low, high, actual), "coverage_80": coverage(*_inner(around.quantiles), actual),
-        "pinball": pinball(around.quantiles, actual, around.levels),
+        "coverage_90": coverage(low, high, actual), "coverage_80": coverage(*_inner(quantiles), actual),
+        "pinball": pinball(quantiles, actual, around.levels),
         "chosen": {name: int((chosen == k).sum()) for k, name in enumerate(asked.models)},
+        "since_choice": {"from": str(read.clock.day(since)), "days": until - since, **later},
         "seed": seed, "flags": list(read.flags),
     }  # fmt: skip
 

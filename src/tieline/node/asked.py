@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from tieline.errors import ConfigError
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
@@ -15,6 +16,9 @@ MOST_ON_WIRE = 5_000
 shares one loop with the wall's clock. With 10,000 one promise broke: no change of the pool's position was recorded."""
 LEAST_NS, WHOLE_NS = HOUR_NS, 70 * MINUTE_NS
 SCENARIO_NAMES = ("heatwave", "cloud", "comms-loss")
+IsoKind = Literal["prices", "clearing"]
+"""Who clears what a demonstration offers: real prices, or a case with others' offers, whose prices react."""
+ISO_KINDS: tuple[IsoKind, ...] = get_args(IsoKind)
 _UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
 
 
@@ -69,6 +73,19 @@ def require_scenario(name: str) -> None:
         raise ConfigError(f"scenario {name!r} is unknown: give one of {', '.join(SCENARIO_NAMES)}")
 
 
+def require_iso(name: str) -> None:
+    """Do nothing where there is an ISO of that name. Raises ConfigError naming those that exist."""
+    iso_kind(name)
+
+
+def iso_kind(name: str) -> IsoKind:
+    """Return the ISO of a name. Raises ConfigError naming those that exist."""
+    for kind in ISO_KINDS:
+        if kind == name:
+            return kind
+    raise ConfigError(f"--iso {name!r}: give one of {', '.join(ISO_KINDS)}")
+
+
 def speed_of(devices: int) -> float:
     """Return how many times as fast as the clock so many devices live where nobody says it: as two cores keep up."""
     return 60.0 if devices <= MANY_DEVICES else 20.0
@@ -81,7 +98,13 @@ def require_speed(speed: float, most: float) -> None:
 
 
 def require_playable(
-    devices: int, scenario: str, duration: str | None, speed: float | None, most_speed: float, on_wire: bool = False
+    devices: int,
+    scenario: str,
+    duration: str | None,
+    speed: float | None,
+    most_speed: float,
+    on_wire: bool = False,
+    iso: str = "prices",
 ) -> None:
     """Do nothing where such a demonstration can be played.
 
@@ -92,11 +115,13 @@ def require_playable(
         speed: How many times as fast as the wall clock; None: on virtual time.
         most_speed: The highest that there is.
         on_wire: Whether the story is played over real sockets on wall time.
+        iso: Who clears.
 
     Raises:
         Unplayable: Naming all that is wrong with it.
     """
     checks: list[Callable[[], None]] = [lambda: require_devices(devices, on_wire), lambda: require_scenario(scenario)]
+    checks.append(lambda: require_iso(iso))
     if duration is not None:
         checks.append(lambda: require_length(parse_duration(duration)))
     if speed is not None:

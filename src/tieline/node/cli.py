@@ -149,6 +149,10 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 )
 @click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
+@click.option(
+    "--iso", default="prices", show_default=True,
+    help="Who clears: real prices, or clearing: a case of 118 buses whose prices react to what is offered.",
+)  # fmt: skip
 @click.option("--port", default=8080, show_default=True, type=PORT, help="Port of the console; 0 picks a free one.")
 @click.option("--wire", is_flag=True, help="With --headless: over real sockets on wall time, --speed times as fast.")
 @click.option("--headless", is_flag=True, help="Play the story on virtual time, without a screen.")
@@ -162,6 +166,7 @@ def demo(
     speed: float | None,
     seed: int,
     scenario: str,
+    iso: str,
     port: int,
     wire: bool,
     headless: bool,
@@ -170,27 +175,28 @@ def demo(
     as_json: bool,
 ) -> None:
     """Open a living territory; or play its day headless and check every promise."""
-    from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_playable, speed_of
+    from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, iso_kind, require_playable, speed_of
 
     _fitting(ctx, headless, wire)
     devices = (200 if wire else 10_000) if devices is None else devices
     speed = speed_of(devices) if speed is None else speed
     paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
-    require_playable(devices, scenario, duration if headless else None, paced, most, wire)
+    require_playable(devices, scenario, duration if headless else None, paced, most, wire, iso)
+    kind = iso_kind(iso)
     tell_loading("opening a territory", "tieline.node.demo")
     from tieline.node import demo as player  # seconds of it: what is refused, is refused before
 
     player.quiet()
     if not headless:
-        player.run_live(devices, speed, seed, scenario, port)
+        player.run_live(devices, speed, seed, scenario, port, iso=kind)
         return
     length_ns = player.parse_duration(duration)
     folder = None if data is None else Path(data)
 
     if wire:
-        result = player.run_wire(devices, seed, scenario, speed, length_ns, tell)
+        result = player.run_wire(devices, seed, scenario, speed, length_ns, tell, kind)
     else:
-        result = player.run_headless(devices, seed, scenario, length_ns, tell, folder)
+        result = player.run_headless(devices, seed, scenario, length_ns, tell, folder, kind)
     if as_json:
         show(result, True)
     else:
@@ -234,6 +240,7 @@ from tieline.node import verbs_contract as _verbs_contract  # noqa: E402, F401
 from tieline.node import verbs_envelopes as _verbs_envelopes  # noqa: E402, F401
 from tieline.node import verbs_forecast as _verbs_forecast  # noqa: E402, F401
 from tieline.node import verbs_green_button as _verbs_green_button  # noqa: E402, F401
+from tieline.node import verbs_inverters as _verbs_inverters  # noqa: E402, F401
 from tieline.node import verbs_ledger as _verbs_ledger  # noqa: E402, F401
 from tieline.node import verbs_market as _verbs_market  # noqa: E402, F401
 from tieline.node import verbs_offer as _verbs_offer  # noqa: E402, F401

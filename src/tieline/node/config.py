@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.console.auth.oidc import OidcSettings
+from tieline.contract.engine_permit import OrderInForce, Permit
 from tieline.errors import ConfigError
 from tieline.ids import NAME, is_name
 from tieline.node.link_settings import LinkSettings, check_zone
@@ -80,7 +81,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of a server.
 
     `event_programs` are the programs that people call events under, beside `demand_response` and those of the
-    contracts: an event of any other is refused.
+    contracts: an event of any other is refused. `permits` and `orders` are what lets backup engines be called.
     """
 
     name: str = "tieline"
@@ -98,6 +99,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalSettings = JournalSettings()
     readings: ReadingSettings = ReadingSettings()
     contracts: ContractSettings | None = None
+    permits: tuple[Permit, ...] = ()
+    orders: tuple[OrderInForce, ...] = ()
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
@@ -182,6 +185,22 @@ ceiling = "GRID_EMERGENCY"
 # programs = "programs.toml"           # their hours, notice and budgets; left out: Tieline's own samples
 # enrolments = "book.json"             # programs call only who is enrolled in them (docs/do/enrol.md)
 # without = "refuse"                   # devices without a contract are not called; or "serve"
+#
+# Backup engines are called by an emergency program's event alone, where a rule names them: under an executive order
+# that is in force, and within the hours of their air permit (docs/do/eligible.md).
+# [[permits]]
+# id = "air-permit-17"
+# version = "2026"
+# source = "permit to operate, condition 4"
+# resources = ["genset-1"]
+# limits = [{ uses = ["emergency", "maintenance", "readiness", "non_emergency"], hours = 200.0 }]
+#
+# [[orders]]
+# id = "order-1"
+# source = "executive order of the governor"
+# jurisdiction = "US-CA"
+# starts = 2026-08-01T00:00:00-07:00
+# ends = 2026-11-01T00:00:00-07:00
 #
 # Limits of the desk itself, whoever asks.
 # [limits]

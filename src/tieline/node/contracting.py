@@ -13,12 +13,13 @@ from tieline.contract.program import AnyProgram
 from tieline.contract.programs import parse_programs, sample_programs
 from tieline.contract.strict import Faulty
 from tieline.desk.agreed import Agreements
+from tieline.desk.engine_runs import Engines
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.market.product import Ladder, product_rules
 from tieline.market.rule import baseline_rules
-from tieline.node.config import Settings, load_config
+from tieline.node.config import Settings
 from tieline.rim.texts import text_in
 from tieline.store.enrolment_files import read_book
 from tieline.times import FOREVER_NS
@@ -84,7 +85,9 @@ def agreements_of(settings: Settings, folder: Path, fleet: Fleet) -> Agreements 
 
 
 def contract_checks(settings: Settings, folder: Path, fleet: Fleet) -> Iterator[Callable[[], object]]:
-    """Yield the checks of the contracts that the settings name, of their programs and of the book of enrolments."""
+    """Yield the checks of the contracts that the settings name, of programs, the book of enrolments and engines."""
+    if settings.permits or settings.orders:
+        yield lambda: Engines(fleet, settings.zone, permits=settings.permits, orders=settings.orders)
     if settings.contracts is not None:
         yield lambda: agreements_of(settings, folder, fleet)
     if (path := book_path(settings, folder)) is not None:
@@ -127,12 +130,3 @@ def told_at_start(state: DeskState) -> str:
     left = int((~agreed.covered & ~agreed.agrees(())).sum())
     rest = f"; {left:,} devices have none and are not called" if left else ""
     return f"{len(agreed.names):,} contracts on {int(agreed.covered.sum()):,} devices{rest}"
-
-
-def bound_by(folder: Path, state: DeskState, now_ns: int) -> None:
-    """Give a state read from a folder's journal the contracts of that folder's settings, and whose loads count."""
-    path = folder / "tieline.toml"
-    if path.is_file():
-        settings = load_config(path)
-        settings.limits.count_loads(state)
-        bind(state, agreements_of(settings, folder, state.fleet), now_ns)

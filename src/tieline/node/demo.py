@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from tieline.errors import ConfigError
-from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_speed
+from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, IsoKind, require_speed
 from tieline.node.asked import parse_duration as parse_duration
 from tieline.node.config import write_example
 from tieline.node.frame import write_resources
@@ -60,6 +60,7 @@ def run_headless(
     duration_ns: int,
     say: Callable[[str], None],
     folder: Path | None = None,
+    iso: IsoKind = "prices",
 ) -> dict[str, Any]:
     """Play the story on virtual time and return its report; a day or more opens on its eve, less in its afternoon."""
     what = scenario(scenario_name)
@@ -79,7 +80,9 @@ def run_headless(
                 if duration_ns >= ASIDE_NS:
                     waiting.begin()
                 say(f"raising {devices:,} devices on {what.day} ({what.name})")
-                stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
+                stage = await raise_stage(
+                    what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None, iso=iso
+                )
                 stage.past.begin()
                 stage.twin = waiting.twin(stage.world, stage.meters)
                 along = waiting.reads_along(stage, home / "journal.db")
@@ -112,7 +115,15 @@ def run_headless(
         return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
 
 
-def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:
+def run_live(
+    devices: int,
+    speed: float,
+    seed: int,
+    scenario_name: str,
+    port: int,
+    wall_s: float | None = None,
+    iso: IsoKind = "prices",
+) -> None:
     """Open the territory over real sockets; ends with Ctrl-C or SIGTERM, or after so many wall seconds."""
     import uvloop
 
@@ -121,7 +132,7 @@ def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: in
 
     require_speed(speed, MOST_SPEED)
     try:
-        uvloop.run(until_told(live(devices, speed, seed, scenario_name, port, partial(print, flush=True), wall_s)))
+        uvloop.run(until_told(live(devices, speed, seed, scenario_name, port, partial(print, flush=True), wall_s, iso)))
     except KeyboardInterrupt:
         return
     except OSError as error:
@@ -129,7 +140,13 @@ def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: in
 
 
 def run_wire(
-    devices: int, seed: int, scenario_name: str, speed: float, duration_ns: int, say: Callable[[str], None]
+    devices: int,
+    seed: int,
+    scenario_name: str,
+    speed: float,
+    duration_ns: int,
+    say: Callable[[str], None],
+    iso: IsoKind = "prices",
 ) -> dict[str, Any]:
     """Play the story over real sockets on wall time and return its report."""
     import uvloop
@@ -138,5 +155,5 @@ def run_wire(
 
     require_speed(speed, MOST_SPEED_ON_WIRE)
     with tempfile.TemporaryDirectory() as folder:
-        played = play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder))
+        played = play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder), iso)
         return dict(finite(uvloop.run(played)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tieline.contract.eligibility import eligibility_rules
+from tieline.contract.jurisdiction import jurisdictions
 from tieline.desk.agreed import Agreements
 from tieline.node.config import Settings
 
@@ -21,17 +22,22 @@ def unruled(settings: Settings, agreed: Agreements | None) -> list[str]:
         agreed: The contracts, with their locations; None: there are none.
     """
     known = known_jurisdictions()
-    mend = f"give one of {', '.join(known)}"
+    listed = f"give one of {', '.join(known)}"
+
+    def mend(code: str) -> str:
+        meant = jurisdictions().get(code)
+        return listed if meant is None else f"{meant.says} ({meant.standard}); {listed}"
+
     says = []
     if settings.jurisdiction not in known:
         says.append(
             f"$.jurisdiction = {settings.jurisdiction!r}: there is no rule of eligibility for it, so that no device "
-            f"there may serve any market or program: {mend}"
+            f"there may serve any market or program: {mend(settings.jurisdiction)}"
         )
     for name, place in ({} if agreed is None else agreed.book.locations).items():
         if place.jurisdiction not in known:
             says.append(
                 f"location[{name}].jurisdiction = {place.jurisdiction!r}: there is no rule of eligibility for it, so "
-                f"that no device there may serve any market or program: {mend}"
+                f"that no device there may serve any market or program: {mend(place.jurisdiction)}"
             )
     return says

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from tieline.desk.state import LAPSED, TOOK, DeskState
 from tieline.errors import ConfigError
+from tieline.links.device.modbus.curves import JournaledCurves
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.modbus.owner import KeptControls
 from tieline.links.device.mqtt.link import MqttLink
@@ -231,7 +232,9 @@ def _raise_modbus(
     how = modbus_settings_of(settings, node.state.fleet)
     controls = KeptControls(settings.name, node.group, node.clock, supervisor.spawn)
     controls.restore(node.journal)
-    made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name, controls=controls)
+    curves = JournaledCurves(settings.name, node.group, node.clock, supervisor.spawn)
+    curves.restore(node.journal)
+    made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name, controls=controls, curves=curves)
     node.desk.bind(made, "modbus", how.addresses)
     for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
         told = node.state.commands

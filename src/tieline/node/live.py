@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from tieline.errors import LinkDown
+from tieline.node.asked import IsoKind
 from tieline.node.config import write_example
 from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
@@ -43,6 +44,7 @@ async def live(
     port: int,
     say: Callable[[str], None],
     wall_s: float | None,
+    iso: IsoKind = "prices",
 ) -> None:
     """Open a territory and serve it until cancelled, or for so many wall seconds."""
     what = scenario(scenario_name)
@@ -52,7 +54,9 @@ async def live(
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
-            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), speed, when.opens_ns)
+            stage = await raise_stage(
+                what, devices, seed, clock, supervisor, Path(folder), speed, when.opens_ns, iso=iso
+            )
             lock = _as_data_folder(stage, Path(folder))
             console = await serve_console(
                 stage.node,
@@ -108,6 +112,7 @@ async def play_on_wire(
     duration_ns: int,
     say: Callable[[str], None],
     folder: Path,
+    iso: IsoKind = "prices",
 ) -> dict[str, Any]:
     """Play the same story over real sockets on wall time, `speed` times as fast, and return its report."""
     what = scenario(scenario_name)
@@ -115,7 +120,7 @@ async def play_on_wire(
     # Raised on a busy machine for half a minute, at 60 times its speed it would miss its first award.
     clock = PacedClock(when.opens_ns, speed, stands=True)
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
-        stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
+        stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed, iso=iso)
         stage.twin = Twin(stage.world, stage.meters)
         stage.past.begin()
         clock.go()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,20 @@ class LoadForecasts:
         if made is None:
             return {}
         return {Kind(name.rpartition("/")[2]): made.issue.mean[k] * 1e3 for k, name in enumerate(made.issue.series)}
+
+    def error_frac(self, pool: str, day: date) -> dict[Kind, Floats]:
+        """Return by how much of its mean the draw of each kind is off in each hour of a day: one deviation, from the
+        outer quantiles as of a normal error; NaN where there are none yet. Empty: nothing is foretold."""
+        made = self._made.get((pool, day))
+        if made is None:
+            return {}
+        issue, found = made.issue, dict[Kind, Floats]()
+        reach = 2.0 * NormalDist().inv_cdf(float(issue.levels[-1]))  # levels lie alike about the median
+        for k, name in enumerate(issue.series):
+            deviation = (issue.quantiles[k, :, -1] - issue.quantiles[k, :, 0]) / reach
+            mean = np.where(issue.mean[k] > 0.0, issue.mean[k], np.inf)
+            found[Kind(name.rpartition("/")[2])] = deviation / mean
+        return found
 
     async def known(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
         """Return what was known at an instant (None: now), from its local day on."""

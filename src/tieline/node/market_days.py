@@ -27,6 +27,7 @@ from tieline.node.stage import POOL, PRODUCT, Stage
 from tieline.plan.forecast import like_days
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
+from tieline.simulate.iso.market import IsoMarket
 from tieline.simulate.iso.prices import ZONE, last_day, prices_of
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, market_day
 
@@ -57,10 +58,18 @@ def expected(day: date) -> Mapping[int, float]:
     return MappingProxyType(dict(zip(hours, like_days(past.ravel(), HOURS).tolist(), strict=False)))
 
 
-def expected_from(instant_ns: int) -> dict[int, float]:
+def expected_of(day: date, iso: IsoMarket | None = None) -> Mapping[int, float]:
+    """Return the forecast of a market day ($/MWh by hour start): by an ISO's own days before, or those of the data."""
+    if day > last_day(POINT):
+        return MappingProxyType({})
+    own = iso.foreseen(day) if iso is not None else None
+    return expected(day) if own is None else own
+
+
+def expected_from(instant_ns: int, iso: IsoMarket | None = None) -> dict[int, float]:
     """Return the forecast of the market day that an instant lies in, and of the next ($/MWh by hour start)."""
     today = day_of(instant_ns)
-    return {**expected(today), **expected(today + timedelta(days=1))}
+    return {**expected_of(today, iso), **expected_of(today + timedelta(days=1), iso)}
 
 
 def next_gate(stage: Stage) -> int | None:
@@ -80,7 +89,7 @@ def offers_of(stage: Stage, day: date, sold_from_ns: int) -> list[Offer]:
     """
     fleet, pool = stage.territory.fleet, stage.node.cycle.pools[POOL]
     over = market_day(day, ZONE)
-    price = expected(day)
+    price = expected_of(day, stage.iso)
     now_ns = stage.node.clock.now_ns()
     pool.forecast = {at: cost for at, cost in pool.forecast.items() if at + HOUR_NS > now_ns} | dict(price)
     power_w = np.where(stage.eligible, _typical_up(stage), 0.0)

@@ -18,6 +18,7 @@ from tieline.desk.event_tracking import EventTallies
 from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, keyed, view_of
 from tieline.desk.facts import AlarmChanged, Audited
+from tieline.desk.inverters import SettingsView
 from tieline.desk.modes import decide_mode
 from tieline.desk.operating import EnvelopesView
 from tieline.desk.people import names_in
@@ -29,8 +30,10 @@ from tieline.errors import LinkDown
 from tieline.fleet.columns import Fleet
 from tieline.flow.begun import act, hastens
 from tieline.grid.envelope_file import EnvelopeSet
+from tieline.grid.inverter_settings import SettingsSet
 from tieline.ids import derive
 from tieline.node.event_programs import known_programs, refusal_of_program, refusal_of_wish
+from tieline.node.inverters import InverterSettingsKeeper
 from tieline.node.operating import OperatingEnvelopes
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
@@ -53,6 +56,7 @@ class NodeOperator:
         self._tallies = EventTallies()
         self._opting = asyncio.Lock()
         self._envelopes = OperatingEnvelopes(node)
+        self._inverters = InverterSettingsKeeper(node)
         node.after_beat.append(self._events_by_clock)
         node.next_due.append(self._next_event_ns)
 
@@ -205,6 +209,22 @@ class NodeOperator:
     async def withdraw_envelopes(self, feeder: str, by: str) -> bool:
         """Take a feeder's operating envelopes back, and return whether there were any."""
         return await self._envelopes.withdraw(feeder, by)
+
+    async def send_settings(self, made: SettingsSet, by: str) -> SettingsView | Refusal:
+        """Send a feeder's inverter settings, all or nothing."""
+        return await self._inverters.send(made, by)
+
+    async def withdraw_settings(self, feeder: str, by: str) -> bool:
+        """Take a feeder's inverter settings back, and return whether there were any."""
+        return await self._inverters.withdraw(feeder, by)
+
+    def inverter_settings(self) -> list[SettingsView]:
+        """Return the newest inverter settings of each feeder."""
+        return self._inverters.views()
+
+    def settings_touch(self, made: SettingsSet) -> int:
+        """Return how many devices a set of inverter settings is about."""
+        return self._inverters.touched(made)
 
     def envelopes_touch(self, made: EnvelopeSet) -> int:
         """Return how many devices a set of operating envelopes is about."""

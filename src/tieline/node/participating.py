@@ -50,6 +50,14 @@ class Participation:
         faults = check_with(market, model, asked, now_ns).refusals
         return faults[0] if faults else None
 
+    def model_of(self, pool: str, at_ns: int) -> Model | None:
+        """Return what a pool's market takes at an instant; None: the pool is told no model, or none is in force."""
+        part = self._of.get(pool)
+        try:
+            return None if part is None else model_at(part.model, at_ns)[1]
+        except ConfigError:
+            return None
+
     def fitted(self, offer: Offer) -> Offer | None:
         """Return an offer in its market's grain, points and prices; None: nothing of it is taken."""
         part = self._of.get(offer.pool)

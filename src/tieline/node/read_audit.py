@@ -17,8 +17,9 @@ from tieline.store.journal import JournalDamaged
 FOLLOWS = frozenset(
     {
         "AvailabilityDeclared", "AwardPlanned", "CapacityDerated", "CapacityReserved", "ClaimsEnded", "ClaimsPlaced",
-        "CommandsIssued", "CommandsReported", "ControlsKept", "EventTracked", "IntervalTracked", "LineSettled",
-        "PositionChanged", "ReleaseStaged", "ScheduleMade", "SetpointsKept",
+        "CommandsIssued", "CommandsReported", "ControlsKept", "CurvesKept", "EngineStarted", "EngineStopped",
+        "EventTracked", "IntervalTracked", "LineSettled", "PositionChanged", "ReleaseStaged", "ScheduleMade",
+        "SetpointsKept", "SettingsStood",
     }
 )  # fmt: skip
 """What the desk records by itself, beat by beat, of what somebody asked: caps that are placed anew each minute,

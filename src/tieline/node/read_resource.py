@@ -29,6 +29,7 @@ from tieline.desk.state import DeskState
 from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.read_control import WORDS, controls_of, group_controls
+from tieline.node.read_engines import engine_view
 from tieline.node.read_reached import steps_reached
 from tieline.node.read_runs import SAYS, Runs, counts_of, runs_of
 from tieline.node.read_wait import no_response, stands_until_ns, waits
@@ -179,6 +180,7 @@ def resource_view(
         settled.conflicts if settled else (), command, _stages(state, rows, now_ns),
         () if is_group else _readings(state, row, now_ns), feeder_mode=_feeder_mode(state, resource, row, is_group),
         waits=kept, unresponsive=None if is_group else no_response(state.responses, row, now_ns),
+        engine=None if is_group else engine_view(state, row, now_ns),
     )  # fmt: skip
 
 

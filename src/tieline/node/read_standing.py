@@ -19,8 +19,10 @@ from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.certificates import Certificate, certificate_alarms
 from tieline.node.outage import NONE, Outage
+from tieline.node.read_engines import engine_alarms
 from tieline.node.read_envelopes import envelopes_over
 from tieline.node.read_fleet import Order
+from tieline.node.read_inverters import settings_refused
 from tieline.node.read_likely import Found, likely_short, shown_w, tells_of, tracked_causes
 from tieline.node.read_over import event_over, over_delivery
 from tieline.node.read_over_limit import over_limit
@@ -89,11 +91,13 @@ def stand(
     found += refused_by_us(state, now_ns)
     found += event_over(state, since, now_ns) + event_short(state, since, now_ns)
     found += envelopes_over(state, since, now_ns)
+    found += settings_refused(state, since, now_ns)
     found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
     found += over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.outage, len(state.fleet), since, now_ns)
     found += read_alarms.unkept_alarm(seen.outage, len(state.fleet), since, now_ns)
     found += certificate_alarms(seen.certificates, seen.links, since, now_ns)
+    found += engine_alarms(state, since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,8 +128,26 @@ def _says_rarer(fact: f.Fact | None) -> str:
                 f"operating envelopes of {fact.feeder} taken from {fact.by}: version {fact.version}, {fact.method}, "
                 f"{len(fact.customers)} customers"
             )
+        case f.EngineStarted():
+            return f"{fact.resource} runs since {iso(fact.at_ns)}, counted as {fact.use.replace('_', ' ')}"
+        case f.EngineStopped():
+            return f"{fact.resource} ran till {iso(fact.at_ns)}"
         case f.EnvelopesWithdrawn():
             return f"operating envelopes of {fact.feeder}, version {fact.version}, taken back by {fact.by}"
+        case f.SettingsTaken():
+            made = fact.made
+            return (
+                f"inverter settings of {made.feeder} taken from {fact.by}: version {made.version}, {made.method}, "
+                f"{len(made.settings)} resources"
+            )
+        case f.SettingsWithdrawn():
+            return f"inverter settings of {fact.feeder}, version {fact.version}, taken back by {fact.by}"
+        case f.SettingsStood():
+            told = Counter(str(one.stands) for stood in fact.stood.values() for one in stood)
+            counts = ", ".join(f"{count} {stands}" for stands, count in sorted(told.items()))
+            return f"inverter settings of {fact.feeder}: of {len(fact.stood)} devices, by function: {counts}"
+        case f.CurvesKept():
+            return f"what owners of {len(fact.curves)} devices had of curves, kept by {fact.link}"
         case f.AlarmChanged():
             return f"alarm {fact.state} by {fact.by}"
         case f.AuthorityChanged():

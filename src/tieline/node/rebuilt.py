@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.agreed import Agreements
+from tieline.desk.engine_runs import Engines
 from tieline.desk.facts import Fact
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook, Mask, Rows
@@ -23,7 +24,7 @@ from tieline.fleet.ledger import Ledger
 from tieline.fleet.pooled import capacity_of
 from tieline.flow.record import Journal
 from tieline.node.config import Settings, load_config
-from tieline.node.contracting import agreements_of
+from tieline.node.contracting import agreements_of, bind
 from tieline.node.runtime import replayed
 from tieline.resource.identity import Kind
 
@@ -101,8 +102,29 @@ def law_of(settings: Settings, agreed: Agreements | None) -> Law:
     return Law(settings.jurisdiction, places)
 
 
+def engines_of(settings: Settings, fleet: Fleet, law: Law) -> Engines:
+    """Return the backup engines of a folder: where each stands, its permit, and the orders that are in force.
+
+    Raises:
+        ConfigError: A permit names what is no backup generator, or a permit or order is faulty.
+    """
+    places = [(rows, (jurisdiction, place)) for rows, jurisdiction, place in law.places]
+    return Engines(fleet, settings.zone, places, law.jurisdiction, settings.permits, settings.orders)
+
+
 def law_in(folder: Path, fleet: Fleet) -> Law:
     """Return by whose rules a folder's devices serve; one without settings by those that stand where none is named."""
     path = folder / "tieline.toml"
     settings = load_config(path) if path.is_file() else Settings()
     return law_of(settings, agreements_of(settings, folder, fleet))
+
+
+def bound_by(folder: Path, state: DeskState, now_ns: int) -> None:
+    """Give a state read from a folder's journal the contracts and engines of its settings, and whose loads count."""
+    path = folder / "tieline.toml"
+    if path.is_file():
+        settings = load_config(path)
+        settings.limits.count_loads(state)
+        agreed = agreements_of(settings, folder, state.fleet)
+        bind(state, agreed, now_ns)
+        state.engines = engines_of(settings, state.fleet, law_of(settings, agreed))

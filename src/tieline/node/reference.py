@@ -25,6 +25,7 @@ from tieline.market.settlement import shortfall_causes
 from tieline.node.cli import main
 from tieline.node.config import Settings
 from tieline.node.reference_markets import market_page
+from tieline.node.reference_rules import eligibility_page, programs_page
 from tieline.resource import command, point
 
 
@@ -216,6 +217,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "links.md": links_page,
     "baselines.md": baselines_page,
     "products.md": products_page,
+    "eligibility.md": eligibility_page,
+    "programs.md": programs_page,
     "dnp3.md": lambda: dnp3.markdown(Binding(0, (), ())),
     "points.md": lambda: point.markdown(),
     **{f"market-{market.id}.md": partial(market_page, market) for market in markets().values()},

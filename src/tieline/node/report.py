@@ -16,6 +16,7 @@ from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.life import Counts
 from tieline.market.baseline import Baseline
 from tieline.node.gap import counted_h, gap_of
+from tieline.node.iso_report import iso_report
 from tieline.node.lineage import followed
 from tieline.node.promises import of_journal, promises
 from tieline.node.promises_replay import ReadsAlong
@@ -47,6 +48,7 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
         "clock": {"speed": stage.speed, "bounds_in_seconds_of": "story" if stage.speed == 1.0 else "wall"},
         "devices": len(stage.territory.fleet),
         "feeders": len(stage.territory.feeders),
+        "iso": iso_report(stage.iso, stage.day),
         "awards": _awards(stage),
         "dispatch": _dispatch(stage),
         "schedules": _schedules(stage),

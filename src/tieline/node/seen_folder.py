@@ -19,7 +19,7 @@ from tieline.node.contracting import agreements_of, bind
 from tieline.node.journals import Hears, journal_to_read, tell_cut
 from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
-from tieline.node.rebuilt import enrolments_of, law_of, state_of
+from tieline.node.rebuilt import engines_of, enrolments_of, law_of, state_of
 from tieline.resource.point import by_code
 from tieline.store import registry
 from tieline.store.segment import read_segment
@@ -47,6 +47,7 @@ def seen(folder: Path, say: Hears) -> tuple[DeskState, int]:
         journal.close()
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
     state.enrolments = enrolments_of(fleet, law)
+    state.engines = engines_of(settings, fleet, law)
     settings.limits.count_loads(state)
     at_ns = 0
     if any((folder / name).is_dir() for name in ("readings", "historian")):

@@ -8,12 +8,14 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
+from tieline.desk.engine_calls import decide_runs
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
 from tieline.desk.pool_desk import PoolDesk
@@ -37,7 +39,7 @@ from tieline.node.links import listening, raise_links, with_tables
 from tieline.node.load_forecasts import LoadForecasts
 from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
-from tieline.node.rebuilt import enrolments_of, law_of, ledger_of, members_of
+from tieline.node.rebuilt import engines_of, enrolments_of, law_of, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
 from tieline.node.trade_settings import apply_limits, check_fleet, narrow_moves
@@ -80,23 +82,31 @@ def node_of(
     state = replayed(fleet, ledger_of(fleet, members), journal)
     apply_limits(settings.limits, state)
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
-    state.enrolments = enrolments_of(fleet, law)
+    state.enrolments, state.engines = enrolments_of(fleet, law), engines_of(settings, fleet, law)
     clock = clock or SystemClock()
     bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
     node.group.aside = Aside(folder, lambda: journal.end)
     node.group.aside_executor = None if executor is None else ThreadPoolExecutor(1, "aside")
     node.event_programs = settings.event_programs
+    node.after_beat.append(partial(keep_hours, node))
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
 
 
+async def keep_hours(node: Node) -> None:
+    """Record what backup engines began and ended to run."""
+    await node.desk.commit(decide_runs(node.state, node.clock.now_ns()))
+
+
 def trader_of(node: Node, settings: Settings, kept: KeptReadings) -> NodeTrader:
     """Return who trades for the pools of a node; a pool's market day is that of the ISO that it is bound to."""
     zones = {pool: iso.zone for iso in settings.links.iso for pool in iso.pools}
     trader = NodeTrader(node, terms_of(list(node.cycle.pools), settings.zone, settings.pools, zones), kept)
+    if isinstance(node.desk.admission, Participation):
+        trader.participation = node.desk.admission
     node.on_kept.append(trader.days.heard)
     return trader
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,29 +25,26 @@ from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import MAX_INDEX, Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.iso_settings import IsoSettings
 from tieline.links.grid.iso_web import IsoWeb
+from tieline.node.asked import IsoKind, require_scenario
 from tieline.node.asked import require_devices as require_devices
-from tieline.node.asked import require_scenario
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.metering import Meters
 from tieline.node.past import Metering, Past, warm_up
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import FEW, KEPT_S, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.stage_devices import FEW, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.stage_iso import POLL_S as POLL_S
+from tieline.node.stage_iso import raise_iso
 from tieline.node.twin import Leaving
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.rim.certificates import Authority, client_context, server_context
-from tieline.rim.clock import SystemClock
-from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import DEVICE_FAULTS
 from tieline.simulate.inprocess import ColumnsLink
-from tieline.simulate.iso.app import IsoApp, serve_iso
-from tieline.simulate.iso.faults import FaultMenu, Faults
-from tieline.simulate.iso.market import IsoMarket, SameDay
+from tieline.simulate.iso.faults import FaultMenu
+from tieline.simulate.iso.market import IsoMarket
 from tieline.simulate.iso.prices import ZONE
 from tieline.simulate.loop import VirtualLoop
 from tieline.simulate.scada import Scada
@@ -56,7 +52,7 @@ from tieline.simulate.sky import Climate
 from tieline.simulate.territory import GENERATION, Territory, build
 from tieline.simulate.world import World
 from tieline.store.journal import SqliteJournal
-from tieline.times import MINUTE_NS, SECOND_NS, Clock, from_ns, to_ns
+from tieline.times import MINUTE_NS, SECOND_NS, Clock, to_ns
 
 Floats = NDArray[np.float64]
 POOL, PRODUCT = "pool-1", "ENERGY"
@@ -66,8 +62,6 @@ SPAN = 20
 MOST_SHOWN = (MAX_INDEX + 1 - SPAN) // (2 * SPAN)
 """So many feeders, each with its generation, fit into the index space of one DNP3 outstation beside the pool."""
 STEP_S = 60
-POLL_S = 15.0
-"""How often the ISO is asked for batches."""
 PROGRAMS = ("energy", "demand_response", "ancillary")
 
 
@@ -198,14 +192,15 @@ async def raise_stage(
     speed: float = 1.0,
     story_ns: int = 0,
     is_thrown_away: bool = False,
+    iso: IsoKind = "prices",
 ) -> Stage:
     """Build everything and connect it over the running loop's network (memory or sockets).
 
     `speed` is how many seconds of the clock pass in one of the loop's. A story that opens on the market day itself has
     an intraday auction: its gate is four minutes after the opening (twenty over sockets), or two after our first bid
     (fifteen) where that is later, and it clears a minute later. It opens at `story_ns`, or as the clock shows now where
-    that is later. Of a folder that is thrown away as the story ends no commit waits for the disk: nobody could read
-    there what a power cut left.
+    that is later. `iso` says who clears: real prices, or a case with others' offers. Of a folder that is thrown away as
+    the story ends no commit waits for the disk: nobody could read there what a power cut left.
     """
     require_devices(devices)
     day = date.fromisoformat(what.day)
@@ -237,7 +232,9 @@ async def raise_stage(
     mqtt = await raise_mqtt(territory, world, link, heaters, node, clock, supervisor, streams[6], speed)
     openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5], speed)
     keys = None if is_virtual else folder / "certificates"
-    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed, keys, story_ns)
+    market, iso_link = await raise_iso(
+        what, iso, clock, streams[3], seed, node, POOL, supervisor, speed, keys, story_ns
+    )
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
         what, territory, world, node, link, modbus, openadr, mqtt, market, iso_link, outstation, scada,
@@ -316,54 +313,6 @@ def _principals(territory: Territory) -> dict[str, Principal]:
         "owner": Principal("owner", Level.OWNER_NEED),
         "operator": Principal("operator", Level.GRID_EMERGENCY, is_person=True),
     }
-
-
-async def _raise_iso(
-    what: Scenario,
-    clock: Clock,
-    rng: np.random.Generator,
-    seed: int,
-    node: Node,
-    supervisor: Supervisor,
-    speed: float,
-    keys: Path | None,
-    story_ns: int,
-) -> tuple[IsoMarket, IsoWeb]:
-    """Return the ISO and our link to it: over TLS with client certificates, or (`keys` is None) over memory alone."""
-    faults = Faults(what.iso.paced(speed), np.random.default_rng([seed, 31]))
-    local = from_ns(max(clock.now_ns(), story_ns)).astimezone(ZONE)
-    same_day = local.date() == date.fromisoformat(what.day)
-    # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.
-    minutes, notice = (4, 2) if keys is None else (20, 15)
-    gate, clears = local + timedelta(minutes=minutes), local + timedelta(minutes=minutes + 1)
-    # The first day's own auction, where its eve is over, waits for our first bid; every other day's is on its eve.
-    own = SameDay(local.date(), gate.time(), clears.time(), notice * MINUTE_NS) if same_day else None
-    market = IsoMarket(clock, rng, faults, seed_prices=seed, same_day=own, gate=time(23), clears_at=time(23, 30))
-    theirs, ours = (None, None) if keys is None else _tls(keys)
-    server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
-    port = server.sockets[0].getsockname()[1]
-    url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
-    # The ISO's clock may be 2 s off by the wall's clock: on its way a request grows old `speed` times as fast.
-    settings = IsoSettings(
-        url, "America/Chicago", names, poll_s=POLL_S / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
-    )
-    client = HttpClient(ours, keep_s=KEPT_S)
-    supervisor.at_end(client.aclose)
-    link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)
-    node.desk.market = link
-    supervisor.keep("iso", link.run)
-    return market, link
-
-
-def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the contexts of the ISO and of its client, under an authority that is made for this stage alone.
-
-    OpenSSL holds certificates against the system's time, whatever day it is on the stage.
-    """
-    folder.mkdir(mode=0o700, exist_ok=True)
-    now = SystemClock()
-    authority = Authority(folder, now, "tieline demo authority")
-    return server_context(authority.issue("iso", "127.0.0.1")), client_context(authority.issue("tieline"), now)
 
 
 def binding_of(territory: Territory) -> Binding:

@@ -21,7 +21,7 @@ def stage_sources(stage: Stage, speed: float = 1.0, setting: str = "DEMO") -> So
 
     return Sources(
         utility="Tieline demo territory", setting=setting, zone=ZONE.key, speed=speed, models=models,
-        grid=lambda: stage_grid(stage), forecast=lambda: expected_from(stage.node.clock.now_ns()),
+        grid=lambda: stage_grid(stage), forecast=lambda: expected_from(stage.node.clock.now_ns(), stage.iso),
         gate_ns=lambda: next_gate(stage),
         what_if=lambda added_w: stage_grid(stage, added_w),
     )  # fmt: skip

@@ -9,9 +9,8 @@ from pathlib import Path
 from tieline.desk.state import DeskState
 from tieline.flow.record import Journal
 from tieline.node.config import load_config
-from tieline.node.contracting import bound_by
 from tieline.node.journals import end_noted, journal_to_write, require_whole
-from tieline.node.rebuilt import law_in, state_of
+from tieline.node.rebuilt import bound_by, law_in, state_of
 from tieline.store.journal import SqlJournal
 from tieline.store.lock import FolderLock
 from tieline.store.registry import load

@@ -11,7 +11,9 @@ from msgspec import Struct
 
 from tieline.desk.awards import PROGRAM_OF
 from tieline.desk.counted_loads import COUNTED, FRESH_NS, LINE_KINDS, MAY_STOP
+from tieline.desk.hedging import OfferRisk
 from tieline.desk.people import TwoPeople
+from tieline.desk.prices import MOST_PRICE
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.columns import KIND_CODE, Fleet
@@ -24,6 +26,7 @@ from tieline.times import SECOND_NS
 
 BY_SCHEDULE, BY_MERIT = "schedule", "merit"
 BY_FORECAST, TYPICAL = "forecast", "typical"
+BY_CURVE, PLAIN = "curve", "plain"
 
 
 class ParticipationSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +49,8 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     baseline rules, by their versions in force on the day or pinned (RULE@VERSION). What is awarded is given by
     `dispatch`: a "schedule" over all that is sold, or by "merit" at each moment, which spreads a store's energy evenly
     over it. What loads can give a day ahead goes by what they are foretold to draw (`loads` "forecast", once two weeks
-    of readings are there), or by a "typical" share of ratings.
+    of readings are there), or by a "typical" share of ratings. What is proposed (`offers`) is a "curve", each watt at
+    what it costs and the risk that it lacks (`risk`), or "plain": at cost, with a quarter of all kept back.
     """
 
     price_zone: str = "system"
@@ -56,6 +60,8 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     readings_wait_h: float = 72.0
     dispatch: str = BY_SCHEDULE
     loads: str = BY_FORECAST
+    offers: str = BY_CURVE
+    risk: OfferRisk = OfferRisk()
     participation: ParticipationSettings | None = None
 
     @property
@@ -116,6 +122,9 @@ def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
             raise ConfigError(f"{path}: {pool.dispatch!r} at {at}.dispatch: give {BY_SCHEDULE} or {BY_MERIT}")
         if pool.loads not in (BY_FORECAST, TYPICAL):
             raise ConfigError(f"{path}: {pool.loads!r} at {at}.loads: give {BY_FORECAST} or {TYPICAL}")
+        if pool.offers not in (BY_CURVE, PLAIN):
+            raise ConfigError(f"{path}: {pool.offers!r} at {at}.offers: give {BY_CURVE} or {PLAIN}")
+        _check_risk(pool.risk, path, f"{at}.risk")
         wait_h = pool.readings_wait_h
         if not 0.0 <= wait_h <= 24.0 * 60:
             raise ConfigError(f"{path}: readings_wait_h {wait_h:g} at {at}.readings_wait_h: give 0 to 1440")
@@ -123,6 +132,18 @@ def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
             raise ConfigError(f"{path}: price_zone '' at {at}.price_zone: give what the market calls it")
         if pool.participation is not None:
             _check_participation(pool.participation, path, f"{at}.participation")
+
+
+def _check_risk(risk: OfferRisk, path: Path, at: str) -> None:
+    if not 0.0 <= risk.penalty_per_mwh <= MOST_PRICE:
+        limit = f"give 0 to {MOST_PRICE:g}"
+        raise ConfigError(f"{path}: penalty_per_mwh {risk.penalty_per_mwh:g} at {at}.penalty_per_mwh: {limit}")
+    for key in ("aversion", "most_short_frac"):
+        value = getattr(risk, key)
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{path}: {key} {value:g} at {at}.{key}: give 0 to 1")
+    if not 0.0 < risk.tail_frac <= 1.0:
+        raise ConfigError(f"{path}: tail_frac {risk.tail_frac:g} at {at}.tail_frac: give over 0 to 1")
 
 
 def _check_participation(part: ParticipationSettings, path: Path, at: str) -> None:

@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from tieline.desk import prices as price_book
 from tieline.desk.agreed import ENERGY
 from tieline.desk.desk_views import DayView, StatementView
+from tieline.desk.hedging import OPEN, Gives, Hedge, hedged_offers, load_errors, reason_of, there_frac
+from tieline.desk.offerable import cut
 from tieline.desk.offering import by_load, day_ahead_offers, what_it_gives
+from tieline.desk.opt_out_rates import OptOutView, opt_out_rates, views_of
 from tieline.desk.ports import Award, Offer
+from tieline.desk.price_cases import day_cases
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.trading import (
     HELD,
@@ -31,15 +35,17 @@ from tieline.desk.trading import (
     view_of,
 )
 from tieline.errors import LinkDown, PeerError
+from tieline.market.participation import Model
 from tieline.node import read_market
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.load_forecasts import LoadForecasts
+from tieline.node.participating import Participation
 from tieline.node.runtime import Node
 from tieline.node.settlement_days import RUNNING, SETTLED, Key, SettlementDays, Standing, Terms
-from tieline.node.trade_settings import BY_SCHEDULE, PoolSettings
+from tieline.node.trade_settings import BY_CURVE, BY_SCHEDULE, PoolSettings
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import Refusal
-from tieline.times import DAY_NS, HOUR_NS, hour_start_ns, market_day
+from tieline.times import DAY_NS, HOUR_NS, from_ns, hour_start_ns, market_day
 
 SHOWN_NS = 8 * DAY_NS
 Floats = NDArray[np.float64]
@@ -61,6 +67,7 @@ class NodeTrader:
     def __init__(self, node: Node, terms: Mapping[str, Terms], kept: KeptReadings | None = None) -> None:
         """Make a trader; `kept` is where readings are, None: nowhere, so that no day is settled here."""
         self.node, self.terms = node, terms
+        self.participation: Participation | None = None
         self.days = SettlementDays(node, kept, terms)
         self.loads: LoadForecasts | None = None
         self._hours: list[int] = []
@@ -151,22 +158,60 @@ class NodeTrader:
         except ValueError:
             return Refusal("not a day", "day", day[:64], "such as 2022-08-17")
         over = market_day(wanted, terms.zone)
-        expected = price_book.forecast(node.state, terms.settings.price_zone, terms.zone, now_ns)
-        price = np.array([expected.get(at, np.nan) for at in range(over.start_ns, over.end_ns, HOUR_NS)])
-        to_come = over.start_ns + HOUR_NS * np.arange(len(price)) > now_ns
-        if not to_come.any() or not np.isfinite(price[to_come]).all():
+        cases = day_cases(node.state, terms.settings.price_zone, terms.zone, now_ns, wanted)
+        to_come = over.start_ns + HOUR_NS * np.arange(len(cases.expected)) > now_ns
+        if not to_come.any() or not np.isfinite(cases.expected[to_come]).all():
             zone = terms.settings.price_zone
             why = f"no price is expected: give today or tomorrow, and a whole day of prices of {zone}"
             return Proposal(pool, wanted.isoformat(), (), why)
-        price = np.where(to_come, price, -np.inf)
-        cost = merit_price(node.state.fleet.kinds)
-        gives = what_it_gives(node.state.fleet, self._may_serve(pool))
-        frac = self._by_load(pool, wanted, gives[0])
-        offers = day_ahead_offers(pool, "ENERGY", over, price, *gives, cost, hours, frac)
-        why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
-        offers, refused = self._admitted(offers, now_ns)
+        price = np.where(to_come, cases.expected, -np.inf)
+        gives, risk = self._gives(pool, wanted), terms.settings.risk
+        hedges: Mapping[str, Hedge] = {}
+        if terms.settings.offers == BY_CURVE:
+            made, hedges = hedged_offers(
+                pool, "ENERGY", over, cases, price, gives, hours, partial(self._model_at, pool), risk
+            )
+        else:
+            made = day_ahead_offers(
+                pool, "ENERGY", over, price, gives.power_w, gives.energy_wh, gives.cost, hours, gives.frac
+            )
+        why = "" if made else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
+        offers, refused, left_w = self._admitted(made, now_ns)
         why = refused if refused and not offers else why
-        return Proposal(pool, wanted.isoformat(), tuple(ask_of(offer) for offer in offers), why)
+        reasons = (reason_of(one, hedges[one.id], risk, left_w[one.id]) for one in offers if one.id in hedges)
+        return Proposal(pool, wanted.isoformat(), tuple(map(ask_of, offers)), why, tuple(reasons))
+
+    def _model_at(self, pool: str, at_ns: int) -> Model:
+        """Return what the market of a pool takes at an instant; `OPEN` where that is not told."""
+        found = self.participation.model_of(pool, at_ns) if self.participation is not None else None
+        return OPEN if found is None else found
+
+    def _gives(self, pool: str, day: date) -> Gives:
+        """Return what the rows of the fleet can give for a pool on a day."""
+        fleet, state = self.node.state.fleet, self.node.state
+        power_w, energy_wh = what_it_gives(fleet, self._may_serve(pool))
+        off = {} if self.loads is None else self.loads.error_frac(pool, day)
+        errors, zone = load_errors(off), self.terms[pool].zone
+        opened_ns = market_day(day, zone).start_ns
+        rates = opt_out_rates(state, zone, self.node.clock.now_ns()).of_hour()
+
+        def there(hour: int) -> Floats:
+            return there_frac(state, rates[:, from_ns(opened_ns + hour * HOUR_NS).astimezone(zone).hour])
+
+        return Gives(
+            power_w, energy_wh, merit_price(fleet.kinds), there, self._by_load(pool, day, power_w),
+            lambda hour: errors[min(hour, len(errors) - 1), fleet.kinds],
+        )  # fmt: skip
+
+    def opt_outs(self, pool: str) -> list[OptOutView] | Refusal:
+        """Return how often owners of each kind of a pool's (empty: the first) devices opt out of calls."""
+        pool = pool or next(iter(self.node.cycle.pools), "")
+        desk, terms = self.node.cycle.pools.get(pool), self.terms.get(pool)
+        if desk is None or terms is None:
+            known = ", ".join(self.node.cycle.pools) or "(none)"
+            return Refusal("no such pool", "pool", pool[:64], f"one of {known}")
+        rates = opt_out_rates(self.node.state, terms.zone, self.node.clock.now_ns())
+        return views_of(rates, self.node.state.fleet.kinds[desk.rows])
 
     def _may_serve(self, pool: str) -> Mask:
         """Return which rows of the fleet a pool may offer."""
@@ -193,12 +238,13 @@ class NodeTrader:
         """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
         return [] if self.loads is None else await self.loads.known(pool, at_ns)
 
-    def _admitted(self, offers: Sequence[Offer], now_ns: int) -> tuple[list[Offer], str]:
+    def _admitted(self, offers: Sequence[Offer], now_ns: int) -> tuple[list[Offer], str, dict[str, float]]:
         """Return offers as they would be taken, cut to what is foreseen for their hours beside those before them and to
-        what the pool's market takes, and why others are left out."""
-        admission, found, why = self.node.desk.admission, list[Offer](), ""
+        what the pool's market takes, why others are left out, and what could be offered at most of each (W)."""
+        admission, found, why, left_w = self.node.desk.admission, list[Offer](), "", dict[str, float]()
         for offer in offers:
-            made = self.node.offerable.fitted(offer, now_ns, found)
+            left_w[offer.id] = self.node.offerable.left_w(offer, now_ns, found)
+            made = cut(offer, left_w[offer.id])
             if made is None:
                 why = "nothing is left of what its devices can be counted on to give in those hours"
                 continue
@@ -208,7 +254,7 @@ class NodeTrader:
                 found.append(made)
             else:
                 why = "less than the market's least offer, or dearer than its cap" if refusal is None else str(refusal)
-        return found, why
+        return found, why, left_w
 
     # --- prices -------------------------------------------------------------------------------------------------------
 

@@ -145,6 +145,10 @@ def score(last_days: int, weather_error: float, seed: int, as_json: bool, **term
     for name, value in found["wape"].items():
         click.echo(f"  {name:8} WAPE {_percent(value, '7.2%')}")
     click.echo(f"skill over the same day a week ago {found['skill']:+.1%}")
+    since = found["since_choice"]
+    if since["days"] < found["days"]:  # before that the floor spoke, for want of days that show who is better
+        told = ", ".join(f"{name} {_percent(value)}" for name, value in since["wape"].items())
+        click.echo(f"since {since['from']}, when a model could be chosen: WAPE {told}; skill {since['skill']:+.1%}")
     click.echo(f"bands: 90 % held {_percent(found['coverage_90'])}, 80 % held {_percent(found['coverage_80'])}")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")

@@ -1,4 +1,4 @@
-"""`tieline rules`: rules of baselines and other products by version, as data; and how a verb is told which."""
+"""`tieline rules`: rules of every kind by version, as data; and how a verb is told which."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.rule_kinds import BASELINE, KEYS, KINDS, PRODUCT
 
 if TYPE_CHECKING:
     from tieline.market.product import ProductRule
-    from tieline.market.rule import RuleTable
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 RULES = click.option(
@@ -22,6 +22,7 @@ RULES = click.option(
     type=click.Path(path_type=Path),
     help="A file of your own (TOML): rules, and later versions of those that come with Tieline.",
 )
+KIND = click.option("--kind", type=click.Choice(KINDS), help="Rules of this kind alone; left out: of every kind.")
 RULE_VERSION = click.option(
     "--rule-version", help="By this version, as RULE@VERSION; left out: the one in force on the event's local day."
 )
@@ -29,19 +30,35 @@ RULE_VERSION = click.option(
 
 @main.group()
 def rules() -> None:
-    """The rules that baselines and products follow, as data: list them, show one, compare two."""
+    """The rules of baselines, products, eligibility, programs, engines and places, as data: list, show, compare."""
 
 
 @rules.command(name="list")
+@KIND
 @RULES
 @JSON
-def list_rules(rules_file: Path | None, as_json: bool) -> None:
-    """List every version of all rules of baselines and other products: its days, certainty and source."""
-    from tieline.market.product import product_rules
+def list_rules(kind: str | None, rules_file: Path | None, as_json: bool) -> None:
+    """List every version of all rules: its days, certainty and source; of eligibility also what it says."""
+    from tieline.node.rule_tables import rows
+
+    asked = [one for one in KINDS if kind in (None, one)]
+    tables = {BASELINE: lambda: _baselines(rules_file), PRODUCT: _product_rows}
+    found = {one: tables[one]() if one in tables else [row.listed() for row in rows(one)] for one in asked}
+    if as_json:
+        show({KEYS[one]: listed for one, listed in found.items()}, True)
+        return
+    for each in (row for listed in found.values() for row in listed):
+        span = f"{each['effective_from'] or '...'} to {each['effective_to'] or '...'}"
+        certainty = str(each["certainty"])[:24]
+        says = f"{each['says']} ({each['source']})" if each.get("says") else each["source"]
+        click.echo(f"{each['rule']:38} {each['version']:8} {span:24} {certainty:24} {says}")
+
+
+def _baselines(rules_file: Path | None) -> list[dict[str, Any]]:
     from tieline.node.rule_files import rules_in
 
     table = rules_in(rules_file)
-    found = [
+    return [
         {
             "rule": rule.id,
             "version": rule.version,
@@ -53,7 +70,12 @@ def list_rules(rules_file: Path | None, as_json: bool) -> None:
         }
         for rule in table.every()
     ]
-    products = [
+
+
+def _product_rows() -> list[dict[str, Any]]:
+    from tieline.market.product import product_rules
+
+    return [
         {
             "rule": one.id,
             "version": one.version,
@@ -65,34 +87,35 @@ def list_rules(rules_file: Path | None, as_json: bool) -> None:
         }
         for one in sorted(product_rules(), key=lambda each: (each.id, each.version))
     ]
-    if as_json:
-        show({"rules": found, "products": products}, True)
-        return
-    for each in [*found, *products]:
-        span = f"{each['effective_from'] or '...'} to {each['effective_to'] or '...'}"
-        certainty = str(each["certainty"])[:24]
-        click.echo(f"{each['rule']:38} {each['version']:8} {span:24} {certainty:24} {each['source']}")
 
 
 @rules.command(name="show")
 @click.argument("rule")
 @click.option("--on", "day", help="The version in force on this local day, such as 2024-07-31.")
+@KIND
 @RULES
 @JSON
-def show_rule(rule: str, day: str | None, rules_file: Path | None, as_json: bool) -> None:
-    """Show every parameter of RULE, or of RULE@VERSION; of a product's rule every version.
+def show_rule(rule: str, day: str | None, kind: str | None, rules_file: Path | None, as_json: bool) -> None:
+    """Show every parameter of RULE, or of RULE@VERSION; of eligibility with the cases that test it.
 
-    Without --on and without a version it is the newest one.
+    Without --on and without a version it is the newest of a baseline, and every one of another kind.
     """
     import msgspec
 
     from tieline.node.rule_files import rules_in
+    from tieline.node.rule_tables import found as rows_found
 
     at = None if day is None else _day(day)
-    products = _products(rule, at)
+    if rows := rows_found(rule, kind):
+        if at is not None:
+            raise ConfigError(f"--on {day}: {rows[0].id} is of {rows[0].kind}: give it for a baseline or a product")
+        show({"rule": rows[0].id, "versions": [one.shown() for one in rows]}, as_json)
+        return
+    products = _products(rule, at) if kind in (None, PRODUCT) else []
     if products:
         show({"rule": products[0].id, "versions": [msgspec.to_builtins(one) for one in products]}, as_json)
         return
+    _refuse_unknown(rule, kind)
     table = rules_in(rules_file)
     found = table.named(rule) if at is None else table.on(rule, at).rule
     first, last = table.span(found)
@@ -109,17 +132,21 @@ def show_rule(rule: str, day: str | None, rules_file: Path | None, as_json: bool
 @click.argument("other", required=False)
 @click.option("--from", "first", help="With one RULE: this version of it ...")
 @click.option("--to", "last", help="... beside this one.")
+@KIND
 @RULES
 @JSON
 def diff_rules(
-    one: str, other: str | None, first: str | None, last: str | None, rules_file: Path | None, as_json: bool
+    one: str,
+    other: str | None,
+    first: str | None,
+    last: str | None,
+    kind: str | None,
+    rules_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Show in which parameters two rules differ, or two versions of a rule: RULE@VERSION, or --from and --to."""
-    from tieline.node.rule_files import rules_in
-
     one, other = _two(one, other, first, last)
-    table = rules_in(rules_file)
-    mine, theirs = _row(table, one), _row(table, other)
+    mine, theirs = _row(rules_file, one, kind), _row(rules_file, other, kind)
     differ: dict[str, Any] = {
         name: {one: mine.get(name), other: theirs.get(name)}
         for name in {**mine, **theirs}
@@ -148,10 +175,28 @@ def _two(one: str, other: str | None, first: str | None, last: str | None) -> tu
     return one, other
 
 
-def _row(table: RuleTable, ref: str) -> dict[str, Any]:
+def _row(rules_file: Path | None, ref: str, kind: str | None) -> dict[str, Any]:
+    import msgspec
+
+    from tieline.node.rule_files import rules_in
+    from tieline.node.rule_tables import one_row
+
+    row = one_row(ref, kind)
+    if row is not None:
+        return row
+    if kind in (None, PRODUCT) and (products := _products(ref, None)):
+        return dict(msgspec.to_builtins(products[-1]))
+    _refuse_unknown(ref, kind)
+    table = rules_in(rules_file)
     rule = table.named(ref)
     first, last = table.span(rule)
     return {**rule.as_rows(), "effective_from": first, "effective_to": last}
+
+
+def _refuse_unknown(ref: str, kind: str | None) -> None:
+    """Refuse a name that no rule of a kind other than baselines has."""
+    if kind not in (None, BASELINE):
+        raise ConfigError(f"{kind} rule {ref!r} is unknown: `tieline rules list --kind {kind}` lists them")
 
 
 def _products(ref: str, day: date | None) -> list[ProductRule]:

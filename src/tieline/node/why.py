@@ -32,16 +32,17 @@ from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settling import ClaimBatch
 from tieline.flow.record import Record, Records
-from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
 from tieline.node.heard import heard_by
 from tieline.node.heard_local import take_local
 from tieline.node.journals import journal_to_read
 from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, enrolments_of, not_covered, not_enrolled
+from tieline.node.read_engines import engine_told
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_runs import Runs, off_by_timer, runs_of
 from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray, take_responses, unreleased, waits
+from tieline.node.rebuilt import bound_by
 from tieline.node.why_claims import asked_by_now, asked_w, claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.node.why_gave import delivered_of, pool_delivered
@@ -192,6 +193,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "not_covered": not_covered(state, row) or None,
         "enrolments": enrolments_of(state, row, past.at_ns),
         "not_enrolled": not_enrolled(state, row, past.at_ns) or None,
+        "engine": engine_told(state, row, past.at_ns),
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unreleased": winner is None and bool(unreleased(state, column.rows, past.at_ns)[0]),

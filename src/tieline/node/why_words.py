@@ -117,6 +117,7 @@ def tell(answer: dict[str, Any]) -> None:
         if gate and gate["level"] == Level.OWNER_NEED.name and _claimed(answer):
             click.echo("    that keeps what is weaker from calling it, and no limit: those above hold all the same")
     _tell_contracts(answer)
+    _tell_engine(answer["engine"])
     _tell_enrolments(answer)
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
@@ -271,6 +272,16 @@ def _tell_contracts(answer: dict[str, Any]) -> None:
         if said := one["said"]:
             because = f": {said['because']}" if said["because"] else ""
             click.echo(f"    {said['what']} at {said['at']} by {said['by']}{because} ({said['record']})")
+
+
+def _tell_engine(engine: dict[str, Any] | None) -> None:
+    if engine is None:
+        return
+    runs = f"runs, counted as {engine['runs_as'].replace('_', ' ')}" if engine["runs_as"] else "does not run"
+    click.echo(f"  engine in {engine['jurisdiction']} {'with' if engine['has_permit'] else 'without'} a permit: {runs}")
+    for one in engine["limits"]:
+        told = f"{one['used_h']:g} of {one['limit_h']:g} h used this year, {one['left_h']:g} left"
+        click.echo(f"    {', '.join(one['uses'])}: {told} ({one['rule']}, {one['source']})")
 
 
 def _tell_enrolments(answer: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """A home's plan made one that every device follows exactly: the battery by the exact kernel, then sun and meter.
 
 What heaters, appliances and cars draw is given. The meter with the sun behind it costs a convex function of what the
-home draws, so the battery has at each step a cost of at most six segments (`plan.storage`). Where prices below 0 would
+home draws, so the battery has at each step a cost of at most six segments (`plan.kernel`). Where prices below 0 would
 make it burn energy that cost is not convex: there it keeps to one direction, chosen step by step.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tieline.compiled import compiled
 from tieline.plan.home_columns import BEYOND, WATTS
 from tieline.plan.home_terms import Battery, Home, flat
-from tieline.plan.storage import plan_store
+from tieline.plan.kernel import plan_store
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

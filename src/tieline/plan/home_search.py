@@ -19,7 +19,7 @@ from tieline.plan import home_inner, switched
 from tieline.plan.home_columns import DRAW, FIRST, WATTS, Columns, columns_of, ratings_w
 from tieline.plan.home_cuts import Cut, cut_of
 from tieline.plan.home_terms import Car, Heater, Home, flat
-from tieline.plan.storage import plan_store
+from tieline.plan.kernel import plan_store
 from tieline.plan.switched import Switched
 
 Floats = NDArray[np.float64]

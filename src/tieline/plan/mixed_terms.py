@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
-from tieline.plan.pool_terms import Course, checked_course, checked_stores, refuse, shaped, within
-from tieline.plan.storage import Stores
+from tieline.plan.pool_terms import Course, checked_course
+from tieline.plan.refusals import refuse, shaped, within
+from tieline.plan.storage import Stores, checked_stores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

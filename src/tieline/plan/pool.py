@@ -8,13 +8,14 @@
 where energy(g) is what is drawn times the buying price less what is fed in times the selling price. An interior point
 with the storages eliminated one by one (`plan.interior`, `plan.newton`) finds schedules and the price of the pool's
 power at each step. The schedule is then made one that each device can follow to the last bit; at the prices found, the
-exact kernel (`plan.storage`) plans each storage by itself, which is the Lagrangian dual: no schedule costs less. The
+exact kernel (`plan.kernel`) plans each storage by itself, which is the Lagrangian dual: no schedule costs less. The
 difference is the gap. More than 100,000 storages are planned by the prices of a sample and passes (`plan.pool_large`).
 Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if used throughout.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -35,10 +36,11 @@ from tieline.plan.pool_scaled import (
     scaled_band,
     scaled_stores,
     units_of,
+    within_room,
 )
-from tieline.plan.pool_terms import Course, Terms, checked_course, checked_stores, checked_terms
+from tieline.plan.pool_terms import Course, Terms, checked_course, checked_terms
 from tieline.plan.pool_words import GaveWay
-from tieline.plan.storage import Stores
+from tieline.plan.storage import Stores, checked_stores
 
 __all__ = ["Course", "GaveWay", "PoolPlan", "Stores", "Terms", "plan_pool"]
 
@@ -91,7 +93,7 @@ def plan_pool(
     checked_stores(stores)
     checked_course(course, len(stores.start_wh), steps)
     workers = executor or Here()
-    units = units_of(stores, band[0], band[1], hours)
+    units = units_of(within_room(stores, course, hours), band[0], band[1], hours)
     if len(stores.start_wh) > at_once:
         return plan_large(stores, course, scaled_band(terms, band, units), units, workers, seed)
     spread = spread or workers.spread
@@ -124,8 +126,10 @@ def _bound(scaled: Scaled, program: Program, price: Floats, spread: Spread) -> f
         ))  # fmt: skip
 
     storages = sum(spread(one, shards(len(scaled.gain))))
-    pool = (np.minimum(program.rates[0] + price, 0.0) * program.lengths[0]).sum() + price @ program.target[0]
-    return float(storages + pool + program.offset)
+    terms = np.append(np.minimum(program.rates[0] + price, 0.0) * program.lengths[0], price * program.target[0])
+    # Slack is dear: sums of it that nearly cancel are added up without rounding, and what each term has is taken off.
+    rounding = 8 * reach.EPSILON * (float(np.abs(terms).sum()) + abs(program.offset))
+    return math.fsum([storages, *terms, program.offset, -rounding])
 
 
 def _plan(scaled: Scaled, band: Band, program: Program, point: Point, units: Units, spread: Spread) -> PoolPlan:

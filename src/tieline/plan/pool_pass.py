@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.compiled import compiled
+from tieline.plan.kernel import plan_store
 from tieline.plan.pool_scaled import Scaled, Units, scaled_stores
 from tieline.plan.pool_terms import Course
-from tieline.plan.storage import Stores, plan_store
+from tieline.plan.storage import Stores
 
 Floats = NDArray[np.float64]
 SHARD = 4_096

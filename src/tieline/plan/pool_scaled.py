@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ DEAREST = 1000.0
 """Price of a Wh beyond the band where none is given: so many times the dearest price of energy or wear.
 
 At 20 times one pool in ten bought some slack where a chain of losses would have cost more; at 1,000 none did."""
+
+ROOM = 2.0
+"""Ratings count up to so many times what a storage can move within its bounds in a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,21 @@ def units_of(stores: Stores, buy: Floats, sell: Floats, hours: float) -> Units:
     return Units(watts, price, hours)
 
 
+def within_room(stores: Stores, course: Course | None, hours: float) -> Stores:
+    """Return the storages with ratings no higher than what would move twice all they can hold in a step.
+
+    A rating far above that says nothing of the pool, but would set its units: its costs would drown in rounding.
+    """
+    course = course or Course()
+    most = stores.most_wh if course.most_wh is None else course.most_wh.max(axis=1, initial=-np.inf)
+    least = stores.least_wh if course.least_wh is None else course.least_wh.min(axis=1, initial=np.inf)
+    room = np.maximum(most, stores.start_wh) - np.minimum(np.minimum(least, stores.start_wh), 0.0)
+    if course.inflow_wh is not None:
+        room = room + np.abs(course.inflow_wh).max(axis=1, initial=0.0)
+    top = ROOM * room / hours
+    return replace(stores, charge_w=np.minimum(stores.charge_w, top), discharge_w=np.minimum(stores.discharge_w, top))
+
+
 def scaled_band(terms: Terms, band: tuple[Floats, ...], units: Units) -> Band:
     """Return the terms in those units."""
     buy, sell, low_w, high_w, base_w = band
@@ -119,8 +137,22 @@ def scaled_stores(stores: Stores, course: Course | None, steps: int, units: Unit
     gain, loss = stores.charge_frac.astype(float), 1.0 / stores.discharge_frac
     gave, where = np.zeros(count), np.zeros(count, np.int64)
     reach.tighten(gain, loss, keep, charge, discharge, drift, low, high, gave, where)
+    _hold(charge, discharge, gain, loss, keep, drift, low, high)
     wear = stores.wear_per_wh / units.price
     return Scaled(gain, loss, keep, wear, charge, discharge, drift, low, high, gave, where)
+
+
+def _hold(
+    charge: Floats, discharge: Floats, gain: Floats, loss: Floats, keep: Floats, drift: Floats, low: Floats,
+    high: Floats,
+) -> None:  # fmt: skip
+    """Hold ratings in place to twice what a storage can ever move within its bounds: no schedule needs more."""
+    before_low, before_high = np.zeros(low.shape), np.zeros(low.shape)
+    before_low[:, 1:], before_high[:, 1:] = keep[:, None] * low[:, :-1], keep[:, None] * high[:, :-1]
+    up, down = (high - before_low - drift).max(axis=1), (before_high + drift - low).max(axis=1)
+    room = ROOM * np.maximum(np.maximum(up, down), 0.0)[:, None]
+    np.minimum(charge, room / gain[:, None], out=charge)
+    np.minimum(discharge, room / loss[:, None], out=discharge)
 
 
 def ratings(scaled: Scaled) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
-from tieline.plan.storage import Stores
+from tieline.plan.refusals import refuse, shaped, within
 
 Floats = NDArray[np.float64]
 
@@ -75,26 +75,6 @@ def checked_terms(terms: Terms, hours: float, tolerance: float) -> tuple[int, tu
     return len(buy), tuple(columns.values())
 
 
-def checked_stores(stores: Stores) -> None:
-    """Check that columns are alike in length, and every value makes sense.
-
-    Raises:
-        ConfigError: Else; the message names the storage.
-    """
-    shape = stores.start_wh.shape
-    for name in Stores.__slots__:
-        column = getattr(stores, name)
-        if column.ndim != 1 or column.shape != shape:
-            raise ConfigError(
-                f"stores.{name} has shape {column.shape}: give {shape}, as start_wh has, in one dimension"
-            )
-        is_share = name.endswith("_frac")
-        least = 0.0 if name in ("charge_w", "discharge_w", "wear_per_wh") or is_share else -np.inf
-        within(f"stores.{name}", column, least, 1.0 if is_share else np.inf, above=is_share)
-    refuse("stores.least_wh", stores.least_wh, stores.least_wh > stores.most_wh, "at most most_wh")
-    refuse("stores.end_wh", stores.end_wh, stores.end_wh > stores.most_wh, "at most most_wh")
-
-
 def checked_course(course: Course | None, count: int, steps: int) -> None:
     """Check shapes and values of what changes with time.
 
@@ -120,39 +100,3 @@ def _broadcast(name: str, given: Floats | float, shape: tuple[int, ...]) -> Floa
     if column.ndim and column.shape != shape:
         raise ConfigError(f"{name} has shape {column.shape}: give one value, or {shape[0]}")
     return np.broadcast_to(column, shape).copy()
-
-
-def shaped(name: str, column: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Check the shape of a column.
-
-    Raises:
-        ConfigError: It is another; the message names the field.
-    """
-    if column.shape != shape:
-        raise ConfigError(f"{name} has shape {column.shape}: give {shape}")
-
-
-def within(name: str, column: Floats, least: float, most: float, above: bool = False) -> None:
-    """Check that values are finite and within limits (`above`: the lower one itself is not allowed).
-
-    Raises:
-        ConfigError: One is not; the message names it and the limit.
-    """
-    is_low = column <= least if above else column < least
-    limit = (
-        "a finite number"
-        if np.isinf(least) and np.isinf(most)
-        else f"{'above' if above else 'from'} {least:g} to {most:g}"
-    )
-    refuse(name, column, ~np.isfinite(column) | is_low | (column > most), limit)
-
-
-def refuse(name: str, column: NDArray[Any], is_wrong: NDArray[np.bool_], limit: str) -> None:
-    """Refuse the first value that is wrong.
-
-    Raises:
-        ConfigError: There is one; the message names it and says what to give.
-    """
-    if is_wrong.any():
-        at = tuple(int(axis[0]) for axis in np.nonzero(is_wrong))
-        raise ConfigError(f"{name}[{', '.join(map(str, at))}] = {column[at]:g}: give {limit}")

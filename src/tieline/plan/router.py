@@ -2,7 +2,7 @@
 
 | engine | for | what it proves |
 |---|---|---|
-| kernel | at most one store and nothing that is on or off (`plan.storage`) | the optimum |
+| kernel | at most one store and nothing that is on or off (`plan.kernel`) | the optimum |
 | inner | several stores that share the meter (`plan.home_inner`) | the optimum to 1e-7 |
 | dp | one switched device or appliance alone before the meter (`plan.switched`) | a gap by a bound of its own |
 | search | switched devices, appliances or chargers with a least power beside stores (`plan.home_search`) | a gap |

@@ -1,282 +1,30 @@
-"""The exact schedule of a storage-like device: `min sum f_t(u_t)`, `s_t = a s_{t-1} + u_t + w_t`, `lo <= s_t <= hi`.
+"""The schedules of a column of batteries that face one price, each by itself: the exact kernel (`plan.kernel`).
 
-Theory of operation. The value function V of stored energy is convex and piecewise linear, kept as a sorted list of
-(length, slope). A step backwards clips V to [lo, hi], merges the mirrored segments of f_t in by slope (an infimal
-convolution), and stretches the result by the leak a. Where a segment of f_t lands in that order is a level of stored
-energy: the schedule forwards fills each segment, cheapest first, up to its level. That is the optimum of the linear
-program, without a grid and without a solver; a state-of-charge grid is 1 to 6 % off and slower.
-
-`schedule` is the specification in plain Python, `plan_store` the same for numba, `plan_stores` a whole column of
-batteries that face one price.
+Where a price is below 0, or selling pays more than buying costs over a round trip, a linear program would have a
+battery take and give at once. A battery that has such a step is planned in one direction a step (`plan.one_direction`),
+exactly as well; the others of the batch are not. A bound that no schedule keeps (an end that can't be reached in time)
+gives way to the nearest that one does, and that is told.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.compiled import compiled
-from tieline.errors import Infeasible
+from tieline.errors import ConfigError
+from tieline.plan.kernel import Schedule, Step, plan_store, schedule
+from tieline.plan.one_direction import plan_one_direction
+from tieline.plan.pool_words import GaveWay, store_words
+from tieline.plan.reach import tighten
+from tieline.plan.refusals import refuse, shaped, within
+
+__all__ = ["Schedule", "Step", "StorePlans", "Stores", "checked_stores", "plan_store", "plan_stores", "schedule"]
 
 Floats = NDArray[np.float64]
-SLACK = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: what flows in by itself, the bounds of stored energy after it, and f as segments.
-
-    `least` is the smallest u; `segments` are (length, slope) with rising slopes, from there on.
-    """
-
-    inflow: float
-    low: float
-    high: float
-    least: float
-    segments: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """What to put in (u) and what is stored (s) at each step, its cost, and what one more unit at the start saves."""
-
-    moves: tuple[float, ...]
-    stored: tuple[float, ...]
-    cost: float
-    value: float
-
-
-def schedule(start: float, keep: float, steps: Sequence[Step], end_value: float = 0.0) -> Schedule:
-    """Return the cheapest schedule.
-
-    Args:
-        start: Energy stored at the start.
-        keep: Share of stored energy that is left after one step (a, above 0).
-        steps: The steps in order.
-        end_value: What a unit stored at the end is worth.
-
-    Raises:
-        Infeasible: No schedule keeps the bounds; the step is named.
-        ValueError: A step's slopes fall (f is not convex: a linear program would burn energy), or a length is negative.
-
-    >>> buy_then_sell = [Step(0, 0, 1, 0, ((1, 2.0),)), Step(0, 0, 1, -1, ((1, 5.0),))]
-    >>> schedule(0.0, 1.0, buy_then_sell).moves
-    (1.0, -1.0)
-    """
-    levels: list[list[float]] = [[] for _ in steps]
-    left = min((step.low for step in steps[-1:]), default=0.0)
-    right = max((step.high for step in steps[-1:]), default=0.0)
-    value = [(right - left, -end_value)]
-    for at in range(len(steps) - 1, -1, -1):
-        step = steps[at]
-        _check(step, at)
-        left, value = _clipped(left, value, step.low, step.high, at)
-        levels[at] = [left + sum(length for length, slope in value if slope < -rate) for _, rate in step.segments]
-        mirrored = [(length, -rate) for length, rate in step.segments]
-        most = step.least + sum(length for length, _ in step.segments)
-        value = sorted([*value, *mirrored], key=lambda segment: segment[1])
-        left = (left - most - step.inflow) / keep
-        value = [(length / keep, slope * keep) for length, slope in value]
-    return _forwards(start, keep, steps, levels, left, value, end_value)
-
-
-def _forwards(
-    start: float,
-    keep: float,
-    steps: Sequence[Step],
-    levels: list[list[float]],
-    left: float,
-    value: list[tuple[float, float]],
-    end_value: float,
-) -> Schedule:
-    right = left + sum(length for length, _ in value)
-    slack = SLACK * max(1.0, abs(left), abs(right))
-    if not left - slack <= start <= right + slack:
-        raise Infeasible(f"start {start}: no schedule keeps the bounds from there: give {left} to {right}")
-    moves, stored, cost, now = [], [], 0.0, start
-    for step, level in zip(steps, levels, strict=True):
-        drift = keep * now + step.inflow
-        move = step.least
-        for (length, rate), upto in zip(step.segments, level, strict=True):
-            part = min(max(upto - drift - move, 0.0), length)
-            move += part
-            cost += part * rate
-        now = min(max(drift + move, step.low), step.high)
-        moves.append(move)
-        stored.append(now)
-    return Schedule(tuple(moves), tuple(stored), cost - end_value * now, -_slope_at(start - left, value))
-
-
-def _check(step: Step, at: int) -> None:
-    slopes = [rate for _, rate in step.segments]
-    if slopes != sorted(slopes):
-        raise ValueError(
-            f"step {at}: slopes {slopes} fall: the cost must be convex, such as buying dearer than selling"
-        )
-    if any(not 0 <= length < math.inf for length, _ in step.segments):
-        raise ValueError(f"step {at}: lengths must be finite and 0 or more")
-
-
-def _clipped(
-    left: float, value: list[tuple[float, float]], low: float, high: float, at: int
-) -> tuple[float, list[tuple[float, float]]]:
-    """Return the value function on [low, high] alone."""
-    right = left + sum(length for length, _ in value)
-    begin, end = max(left, low), min(right, high)
-    if end < begin - SLACK * max(1.0, abs(begin)):
-        raise Infeasible(f"step {at}: stored energy would have to be in [{begin}, {end}]: relax its bounds")
-    kept, position = [], left
-    for length, slope in value:
-        part = min(position + length, end) - max(position, begin)
-        if part > 0:
-            kept.append((part, slope))
-        position += length
-    return begin, kept
-
-
-def _slope_at(offset: float, value: list[tuple[float, float]]) -> float:
-    slope = value[0][1] if value else 0.0
-    for length, slope in value:
-        if offset < length:
-            return slope
-        offset -= length
-    return slope
-
-
-# --- the same in columns ----------------------------------------------------------------------------------------------
-
-
-@compiled
-def plan_store(
-    start: float,
-    keep: float,
-    inflow: Floats,
-    low: Floats,
-    high: Floats,
-    least: Floats,
-    length: Floats,
-    slope: Floats,
-    end_value: float,
-    work: Floats,
-    levels: Floats,
-    moves: Floats,
-) -> tuple[float, float]:
-    """Fill `moves` with the cheapest schedule, and return its cost and the worth of one more unit at the start.
-
-    Args:
-        start: Energy stored at the start.
-        keep: Share left after a step.
-        inflow: Shape (T,).
-        low: Least stored after each step; shape (T,).
-        high: Most stored; shape (T,).
-        least: Smallest u; shape (T,).
-        length: Lengths of the segments of f; shape (T, K).
-        slope: Their slopes, rising; shape (T, K).
-        end_value: What a unit is worth at the end.
-        work: Shape (2, T * K + 2): the value function.
-        levels: Shape (T, K).
-        moves: Shape (T,): filled.
-
-    Returns:
-        Cost and worth; the cost is NaN where no schedule keeps the bounds.
-    """
-    count = len(low)
-    left, right, size = low[count - 1], high[count - 1], 1
-    work[0, 0], work[1, 0] = right - left, -end_value
-    for at in range(count - 1, -1, -1):
-        begin, end = max(left, low[at]), min(right, high[at])
-        if end < begin - 1e-9 * max(1.0, abs(begin)):
-            return np.nan, np.nan
-        size = _clip(work, size, begin - left, right - end)
-        left, right = begin, max(begin, end)
-        total = _merge(work, size, right, length[at], slope[at], levels[at])
-        size += len(length[at])
-        left = (left - least[at] - total - inflow[at]) / keep
-        right = (right - least[at] - inflow[at]) / keep
-        if keep != 1.0:
-            # Lengths add up to the span again at each step: what rounding left over would grow by 1 / keep from here
-            # on, and rule the schedule after some hundred steps of a leaky store.
-            total = work[0, :size].sum()
-            work[0, :size] *= (right - left) / total if total > 0.0 else 0.0
-            work[1, :size] *= keep
-    slack = 1e-9 * max(1.0, abs(left), abs(right))
-    if start < left - slack or start > right + slack:
-        return np.nan, np.nan
-    worth, offset = 0.0, start - left
-    for i in range(size):
-        worth = -work[1, i]
-        if offset < work[0, i]:
-            break
-        offset -= work[0, i]
-    cost, now = _fill(start, keep, inflow, low, high, least, length, slope, levels, moves)
-    return cost - end_value * now, worth
-
-
-@compiled
-def _clip(work: Floats, size: int, cut_left: float, cut_right: float) -> int:
-    """Cut so much off both ends of the value function, move it to the front, and return how many segments are left."""
-    first, last = 0, size
-    while first < last and work[0, first] <= cut_left:
-        cut_left -= work[0, first]
-        first += 1
-    if first < last:
-        work[0, first] -= cut_left
-    while first < last and work[0, last - 1] <= cut_right:
-        cut_right -= work[0, last - 1]
-        last -= 1
-    if first < last:
-        work[0, last - 1] -= cut_right
-    for i in range(last - first):
-        work[0, i], work[1, i] = work[0, first + i], work[1, first + i]
-    return last - first
-
-
-@compiled
-def _merge(work: Floats, size: int, right: float, length: Floats, slope: Floats, levels: Floats) -> float:
-    """Merge mirrored segments in from the back, note the level of each, and return their whole length."""
-    write, read, total = size + len(length) - 1, size - 1, 0.0
-    for k in range(len(length)):  # rates rise, so their mirrors fall: the first belongs furthest back
-        rate = -slope[k]
-        while read >= 0 and work[1, read] >= rate:
-            right -= work[0, read]
-            work[0, write], work[1, write] = work[0, read], work[1, read]
-            write, read = write - 1, read - 1
-        levels[k] = right
-        work[0, write], work[1, write] = length[k], rate
-        write -= 1
-        total += length[k]
-    return total
-
-
-@compiled
-def _fill(
-    start: float,
-    keep: float,
-    inflow: Floats,
-    low: Floats,
-    high: Floats,
-    least: Floats,
-    length: Floats,
-    slope: Floats,
-    levels: Floats,
-    moves: Floats,
-) -> tuple[float, float]:
-    """Go forwards, each segment up to its level; return the cost and what is stored at the end."""
-    cost, now = 0.0, start
-    for at in range(len(low)):
-        drift = keep * now + inflow[at]
-        move = least[at]
-        for k in range(length.shape[1]):
-            part = min(max(levels[at, k] - drift - move, 0.0), length[at, k])
-            move += part
-            cost += part * slope[at, k]
-        moves[at] = move
-        now = min(max(drift + move, low[at]), high[at])
-    return cost, now
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,6 +45,49 @@ class Stores:
     wear_per_wh: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StorePlans:
+    """A schedule of each battery by itself, and what is proven of it; shape (n,) but for `power_w` (n, T).
+
+    `power_w` is what it does at each step (W at the terminal, positive: gives), `cost` what that costs, energy and
+    wear. `worth_per_wh` is its water value: what one more Wh stored at the start would save. `gap` is by how much a
+    cheaper schedule may exist at most, at the prices that it saw: 0 but for rounding, unless a battery with prices
+    below 0 has a value function of thousands of points. `gave_wh` is by how much a bound of its own gave way (positive:
+    below the least or the end, negative: above the most; 0: all are kept), `gave_at` at which step.
+    """
+
+    power_w: Floats
+    cost: Floats
+    worth_per_wh: Floats
+    gap: Floats
+    gave_wh: Floats
+    gave_at: Ints
+
+    def gave_way(self) -> tuple[GaveWay, ...]:
+        """Return which batteries could not keep a bound, in words."""
+        return store_words(self.gave_wh, self.gave_at, np.zeros(len(self.gave_wh)))
+
+
+def checked_stores(stores: Stores) -> None:
+    """Check that columns are alike in length, and every value makes sense.
+
+    Raises:
+        ConfigError: Else; the message names the storage.
+    """
+    shape = stores.start_wh.shape
+    for name in Stores.__slots__:
+        column = getattr(stores, name)
+        if column.ndim != 1 or column.shape != shape:
+            raise ConfigError(
+                f"stores.{name} has shape {column.shape}: give {shape}, as start_wh has, in one dimension"
+            )
+        is_share = name.endswith("_frac")
+        least = 0.0 if name in ("charge_w", "discharge_w", "wear_per_wh") or is_share else -np.inf
+        within(f"stores.{name}", column, least, 1.0 if is_share else np.inf, above=is_share)
+    refuse("stores.least_wh", stores.least_wh, stores.least_wh > stores.most_wh, "at most most_wh")
+    refuse("stores.end_wh", stores.end_wh, stores.end_wh > stores.most_wh, "at most most_wh")
+
+
 def plan_stores(
     stores: Stores,
     buy_per_wh: Floats,
@@ -304,74 +95,156 @@ def plan_stores(
     hours: float,
     deliver_w: Floats | None = None,
     jitter: Floats | None = None,
-) -> tuple[Floats, Floats, Floats]:
-    """Return what each battery does at each step (W at the terminal, positive: gives), its cost, and its water value.
+) -> StorePlans:
+    """Return the cheapest schedule of each battery by itself, its cost and its water value.
 
     Args:
         stores: Who; shape (n,).
         buy_per_wh: Price of a Wh taken; shape (T,).
-        sell_per_wh: Price of a Wh given; shape (T,); at most the buying price over the round trip.
+        sell_per_wh: Price of a Wh given; shape (T,). Both may be below 0, and the second above the first.
         hours: Length of a step.
         deliver_w: At most so much is given at each step; shape (n, T) (None: its rating).
         jitter: A small price of its own for each battery and step, so that like batteries don't move as one; (n, T).
 
     Raises:
-        ValueError: A step where selling pays more than buying costs over a round trip: that is not convex.
+        ConfigError: A value that is no number or makes no sense; the message names field, battery, value and limit.
     """
-    most_sell = (sell_per_wh[None, :] - stores.wear_per_wh[:, None]) * stores.discharge_frac[:, None]
-    if bool((most_sell > buy_per_wh[None, :] / stores.charge_frac[:, None] + 1e-15).any()):
-        raise ValueError("selling pays more than buying costs over a round trip: a price is negative or crossed")
+    checked_stores(stores)
+    given, noise = _checked_terms(len(stores.start_wh), buy_per_wh, sell_per_wh, hours, deliver_w, jitter)
+    asked = (*(getattr(stores, name) for name in Stores.__slots__), buy_per_wh, sell_per_wh, hours, given, noise)
+    power, cost, worth = _plan_stores(*asked)
+    gap, gave, where = np.zeros(len(cost)), np.zeros(len(cost)), np.zeros(len(cost), np.int64)
+    if len(others := np.flatnonzero(np.isnan(cost))):
+        _plan_others(others, *asked, power, cost, worth, gap, gave, where)
+    return StorePlans(power, cost, worth, gap, gave, where)
+
+
+def _checked_terms(
+    count: int, buy: Floats, sell: Floats, hours: float, deliver_w: Floats | None, jitter: Floats | None
+) -> tuple[Floats, Floats]:
+    """Return what may be given and the jitter, empty where there is none, when all terms make sense."""
+    within("hours", np.array([hours]), 0.0, np.inf, above=True)
+    if buy.ndim != 1 or not len(buy):
+        raise ConfigError(f"buy_per_wh has shape {buy.shape}: give one price a step, at least one")
+    shaped("sell_per_wh", sell, buy.shape)
+    within("buy_per_wh", buy, -np.inf, np.inf)
+    within("sell_per_wh", sell, -np.inf, np.inf)
     given = np.empty((0, 0)) if deliver_w is None else deliver_w
     noise = np.empty((0, 0)) if jitter is None else jitter
-    plans: tuple[Floats, Floats, Floats] = _plan_stores(
-        stores.start_wh, stores.least_wh, stores.most_wh, stores.end_wh, stores.charge_w, stores.discharge_w,
-        stores.charge_frac, stores.discharge_frac, stores.wear_per_wh, buy_per_wh, sell_per_wh, hours, given, noise,
-    )  # fmt: skip
-    return plans
+    if deliver_w is not None:
+        shaped("deliver_w", given, (count, len(buy)))
+        refuse("deliver_w", given, ~(given >= 0.0), "0 or more")
+    if jitter is not None:
+        shaped("jitter", noise, (count, len(buy)))
+        within("jitter", noise, -np.inf, np.inf)
+    return given, noise
 
 
 @compiled
 def _plan_stores(
-    start: Floats,
-    least: Floats,
-    most: Floats,
-    end: Floats,
-    charge_w: Floats,
-    discharge_w: Floats,
-    charge_frac: Floats,
-    discharge_frac: Floats,
-    wear: Floats,
-    buy: Floats,
-    sell: Floats,
-    hours: float,
-    deliver_w: Floats,
-    jitter: Floats,
-) -> tuple[Floats, Floats, Floats]:
+    start: Floats, least: Floats, most: Floats, end: Floats, charge_w: Floats, discharge_w: Floats, charge_frac: Floats,
+    discharge_frac: Floats, wear: Floats, buy: Floats, sell: Floats, hours: float, deliver_w: Floats, jitter: Floats,
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """Return power, cost and worth by the kernel; the cost is NaN where a battery is left to `_plan_others`."""
     count, steps = len(start), len(buy)
     power, cost, worth = np.zeros((count, steps)), np.zeros(count), np.zeros(count)
     inflow, low, high, smallest = np.zeros(steps), np.zeros(steps), np.zeros(steps), np.zeros(steps)
     length, slope = np.zeros((steps, 2)), np.zeros((steps, 2))
     work, levels, moves = np.zeros((2, steps * 2 + 4)), np.zeros((steps, 2)), np.zeros(steps)
     for n in range(count):
-        for t in range(steps):
-            low[t], high[t] = least[n], most[n]
-            gives_w = discharge_w[n] if deliver_w.size == 0 else min(discharge_w[n], deliver_w[n, t])
-            extra = 0.0 if jitter.size == 0 else jitter[n, t]
-            length[t, 0] = gives_w * hours / discharge_frac[n]
-            length[t, 1] = charge_w[n] * hours * charge_frac[n]
-            smallest[t] = -length[t, 0]
-            slope[t, 0] = (sell[t] - wear[n]) * discharge_frac[n]
-            slope[t, 1] = max((buy[t] + extra) / charge_frac[n], slope[t, 0])
-        low[steps - 1] = max(least[n], end[n])
-        cost[n], worth[n] = plan_store(
-            start[n], 1.0, inflow, low, high, smallest, length, slope, 0.0, work, levels, moves
-        )
-        if np.isnan(cost[n]):
-            continue
-        total = 0.0
-        for t in range(steps):
-            move = moves[t]
-            power[n, t] = -move * discharge_frac[n] / hours if move < 0 else -move / charge_frac[n] / hours
-            total += -power[n, t] * hours * (buy[t] if move > 0 else sell[t] - wear[n])
-        cost[n] = total
+        cost[n] = np.nan
+        if _lay(n, charge_w, discharge_w, charge_frac, discharge_frac, wear, buy, sell, hours, deliver_w, jitter,
+                smallest, length, slope):  # fmt: skip
+            low[:], high[:] = least[n], most[n]
+            low[steps - 1] = max(least[n], end[n])
+            cost[n], worth[n] = plan_store(
+                start[n], 1.0, inflow, low, high, smallest, length, slope, 0.0, work, levels, moves
+            )
+        if not np.isnan(cost[n]):
+            cost[n] = _told(moves, charge_frac[n], discharge_frac[n], wear[n], buy, sell, hours, power[n])
     return power, cost, worth
+
+
+@compiled
+def _plan_others(
+    rows: Ints, start: Floats, least: Floats, most: Floats, end: Floats, charge_w: Floats, discharge_w: Floats,
+    charge_frac: Floats, discharge_frac: Floats, wear: Floats, buy: Floats, sell: Floats, hours: float,
+    deliver_w: Floats, jitter: Floats, power: Floats, cost: Floats, worth: Floats, gap: Floats, gave: Floats,
+    where: Ints,
+) -> None:  # fmt: skip
+    """Fill in batteries of which a bound gives way, or that are planned in one direction a step.
+
+    Compiled by itself, as it takes ten seconds and most batches need none of it.
+    """
+    steps = len(buy)
+    inflow, low, high, smallest = np.zeros(steps), np.zeros(steps), np.zeros(steps), np.zeros(steps)
+    length, slope = np.zeros((steps, 2)), np.zeros((steps, 2))
+    work, levels, moves = np.zeros((2, steps * 2 + 4)), np.zeros((steps, 2)), np.zeros(steps)
+    for n in rows:
+        is_convex = _lay(n, charge_w, discharge_w, charge_frac, discharge_frac, wear, buy, sell, hours, deliver_w,
+                         jitter, smallest, length, slope)  # fmt: skip
+        low[:], high[:] = least[n], most[n]
+        low[steps - 1] = max(least[n], end[n])
+        _tighten(start[n], inflow, low, high, length, gave[n : n + 1], where[n : n + 1])
+        if is_convex:
+            _, worth[n] = plan_store(
+                start[n], 1.0, inflow, low, high, smallest, length, slope, 0.0, work, levels, moves
+            )
+        else:
+            _, worth[n], gap[n] = plan_one_direction(start[n], low, high, length, slope, moves)
+        cost[n] = _told(moves, charge_frac[n], discharge_frac[n], wear[n], buy, sell, hours, power[n])
+
+
+@compiled
+def _lay(
+    n: int, charge_w: Floats, discharge_w: Floats, charge_frac: Floats, discharge_frac: Floats, wear: Floats,
+    buy: Floats, sell: Floats, hours: float, deliver_w: Floats, jitter: Floats, smallest: Floats, length: Floats,
+    slope: Floats,
+) -> bool:  # fmt: skip
+    """Fill a battery's costs, and return whether they are convex: at no step would it pay to take and give at once."""
+    is_convex = True
+    for t in range(len(buy)):
+        gives_w = discharge_w[n] if deliver_w.size == 0 else min(discharge_w[n], deliver_w[n, t])
+        extra = 0.0 if jitter.size == 0 else jitter[n, t]
+        length[t, 0] = gives_w * hours / discharge_frac[n]
+        length[t, 1] = charge_w[n] * hours * charge_frac[n]
+        smallest[t] = -length[t, 0]
+        slope[t, 0] = (sell[t] - wear[n]) * discharge_frac[n]
+        slope[t, 1] = (buy[t] + extra) / charge_frac[n]
+        if slope[t, 1] < slope[t, 0]:
+            does_both = length[t, 0] > 0.0 and length[t, 1] > 0.0
+            if does_both and slope[t, 0] > buy[t] / charge_frac[n] + 1e-15:
+                is_convex = False
+            elif length[t, 0] > 0.0:  # by jitter alone
+                slope[t, 1] = slope[t, 0]
+            else:  # nothing is given: what it would cost bears on nothing
+                slope[t, 0] = slope[t, 1]
+    return is_convex
+
+
+@compiled
+def _told(
+    moves: Floats, charge_frac: float, discharge_frac: float, wear: float, buy: Floats, sell: Floats, hours: float,
+    power: Floats,
+) -> float:  # fmt: skip
+    """Fill the power at the terminal, and return what it costs."""
+    total = 0.0
+    for t in range(len(moves)):
+        move = moves[t]
+        power[t] = -move * discharge_frac / hours if move < 0 else -move / charge_frac / hours
+        total += -power[t] * hours * (buy[t] if move > 0 else sell[t] - wear)
+    return total
+
+
+@compiled
+def _tighten(
+    start: float, inflow: Floats, low: Floats, high: Floats, length: Floats, gave: Floats, where: Ints
+) -> None:
+    """Narrow a battery's bounds in place to what it can reach and leave again, and note which of them gave way."""
+    one = np.ones(1)
+    inflow[0] = start
+    tighten(
+        one, one, one, length[:, 1].copy().reshape(1, -1), length[:, 0].copy().reshape(1, -1), inflow.reshape(1, -1),
+        low.reshape(1, -1), high.reshape(1, -1), gave, where,
+    )  # fmt: skip
+    inflow[0] = 0.0

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from tieline.grid.inverter.settings import Settings
+from tieline.simulate.sunspec_curves import StoredCurves
 from tieline.times import SECOND_NS, Clock
 from tieline.wire.modbus.frames import Frame, FrameError, FrameReader, frame_octets
 from tieline.wire.modbus.pdu import (
@@ -47,6 +49,8 @@ class Body(Protocol):
 class SunSpecDevice:
     """One unit: its models as registers, its body, and how it misbehaves.
 
+    `curves` are the stored curves of the models 705, 706 and 711 that it implements.
+
     Faults: `ignores` writes, `refuses` them, `is_silent`, answers `late_s` after the question, `lies` about its timers
     (they run out, and nothing lets go).
     """
@@ -61,6 +65,7 @@ class SunSpecDevice:
     is_silent: bool = False
     lies: bool = False
     late_s: float = 0.0
+    curves: Mapping[int, StoredCurves] = field(default_factory=dict)
     registers: dict[int, list[int]] = field(default_factory=dict)
     writes: int = 0
 
@@ -70,6 +75,7 @@ class SunSpecDevice:
         self.registers[702] = build(self.models[702], rating)
         self._take_full()
         self.registers[703] = build(self.models[703], {"ES": 1})
+        self.registers |= {number: stored.registers for number, stored in self.curves.items()}
         self._seen: dict[int, dict[str, float]] = {}
         self._measure()
         self._clear()
@@ -122,7 +128,9 @@ class SunSpecDevice:
         if number == 701:
             power_w = seen.get("power_w", 0.0)
             self._lay(701, "W", power_w)
-            self._lay(701, "VA", abs(power_w))
+            var = seen.get("reactive_var", 0.0)
+            self._lay(701, "VA", math.hypot(power_w, var))
+            self._lay(701, "Var", var)
         else:
             self._lay(713, "WHAvail", seen.get("energy_available_wh", 0.0))
             self._lay(713, "SoC", 100 * seen.get("soc_frac", 0.0))
@@ -146,6 +154,8 @@ class SunSpecDevice:
                     self._age()
                 elif number in (701, 713):
                     self._refresh(number)
+                elif number in self.curves:
+                    self.curves[number].age()
                 found += self.registers[number][max(first - at, 0) : end - at]
             at += size
         if first < at + 2 and end > at:
@@ -164,8 +174,17 @@ class SunSpecDevice:
                     self._start_timers()
                     self._obey()
                 return True
+            if number in self.curves and at <= start and start + len(values) <= at + size:
+                self.writes += 1
+                return self.ignores or self.curves[number].write(start - at, values)
             at += size
         return False
+
+    def settings(self, of: Settings) -> Settings:
+        """Return settings of an inverter with the curves in force in place of its own."""
+        for stored in self.curves.values():
+            of = stored.in_force(of)
+        return of
 
     def _value(self, name: str) -> float:
         value = read_value(self.models[704], name, self.registers[704])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.compiled import compiled
 from tieline.plan import reach
-from tieline.plan.storage import plan_store
+from tieline.plan.kernel import plan_store
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -60,6 +60,8 @@ def commit(
     drawn_mw: Floats,
     *,
     reserve_mw: Floats | None = None,
+    most_mw: Floats | None = None,
+    is_on: NDArray[np.bool_] | None = None,
     penalties: Penalties | None = None,
     gap: float = 2e-3,
     most_s: float = 60.0,
@@ -71,6 +73,10 @@ def commit(
         offers: All that is offered.
         drawn_mw: What each bus draws in each hour; shape (hours, b).
         reserve_mw: How much reserve is to be held in each hour; None: none.
+        most_mw: How much each offer can give at most in each hour, no less than its least power; shape (hours, n),
+            infinite where nothing but the offer bounds it. None: all that is offered, in each hour.
+        is_on: Which resources are on in each hour, shape (hours, n): nothing is searched for, what they give is.
+            None: the cheapest.
         penalties: What unmet rules cost.
         gap: At which proven gap the search ends.
         most_s: After about how many seconds it ends with what it has, its gap said.
@@ -80,15 +86,21 @@ def commit(
     """
     if not (0.0 <= gap < 1.0 and most_s > 0.0):
         raise ConfigError(f"gap = {gap}, most_s = {most_s}: give a gap of 0 to 1, and seconds above 0")
-    day = _Day(network, book(offers, network), drawn_mw, reserve_mw, penalties or Penalties())
-    return day.solve(gap, most_s)
+    day = _Day(network, book(offers, network), drawn_mw, reserve_mw, penalties or Penalties(), most_mw)
+    return day.solve(gap, most_s) if is_on is None else day.held(is_on)
 
 
 class _Day:
     """The program of one day."""
 
     def __init__(
-        self, network: Network, made: Book, drawn_mw: Floats, reserve_mw: Floats | None, penalties: Penalties
+        self,
+        network: Network,
+        made: Book,
+        drawn_mw: Floats,
+        reserve_mw: Floats | None,
+        penalties: Penalties,
+        most_mw: Floats | None = None,
     ) -> None:
         if drawn_mw.ndim != 2 or drawn_mw.shape[1] != len(network.bus_name) or not len(drawn_mw):
             raise ConfigError(f"drawn_mw of shape {drawn_mw.shape}: give (hours, {len(network.bus_name)})")
@@ -96,6 +108,12 @@ class _Day:
         self._needed = np.zeros(self._hours) if reserve_mw is None else reserve_mw
         if not np.isfinite(drawn_mw).all() or self._needed.shape != (self._hours,) or not (self._needed >= 0).all():
             raise ConfigError(f"drawn_mw or reserve_mw: give finite numbers, {self._hours} of reserve, each 0 or more")
+        self._most = np.full((self._hours, len(made.offers)), INFINITE) if most_mw is None else most_mw
+        if self._most.shape != (self._hours, len(made.offers)) or not (self._most >= made.low_mw).all():
+            raise ConfigError(
+                f"most_mw of shape {self._most.shape}: give ({self._hours}, {len(made.offers)}), none below an offer's "
+                "least power"
+            )
         self._network, self._made, self._drawn, self._penalties = network, made, drawn_mw, penalties
         self._program = Program(mip_feasibility_tolerance=1e-7)
         self._columns()
@@ -117,7 +135,9 @@ class _Day:
         self._stop = program.columns((hours, count), 0.0, may_stop, 0.0)
         self._step = program.columns((hours, len(made.step_mw)), 0.0, made.step_mw, made.step_price)
         self._reserve = program.columns((hours, count), 0.0, made.reserve_mw, made.reserve_price)
-        self._given = program.columns((hours, count), np.minimum(made.low_mw, 0.0), made.high_mw, 0.0)
+        self._given = program.columns(
+            (hours, count), np.minimum(made.low_mw, 0.0), np.minimum(made.high_mw, self._most), 0.0
+        )
         self._shed = program.columns((hours,), 0.0, np.maximum(self._drawn, 0.0).sum(axis=1), penalty.shed)
         self._surplus = program.columns((hours,), 0.0, INFINITE, penalty.surplus)
         self._short = program.columns((hours,), 0.0, INFINITE, penalty.reserve)
@@ -192,6 +212,16 @@ class _Day:
         held = [(at, self._reserve, 1.0), (hour, self._short, 1.0)]
         self._held = program.rows(self._needed, np.full(self._hours, INFINITE), held)
         self._watched = np.zeros((self._hours, len(self._network.from_bus)), np.int64) - 1
+
+    def held(self, is_on: NDArray[np.bool_]) -> Commitment:
+        """Return the day with what is on held; its gap is none, as nothing was searched for."""
+        if is_on.shape != self._on.shape or is_on.dtype != np.bool_:
+            raise ConfigError(f"is_on = {is_on.dtype} {is_on.shape}: give bool of shape {self._on.shape}")
+        on = is_on.ravel().astype(np.float64)
+        self._program.set_whole(False)
+        self._program.bound_columns(self._on.ravel(), on, on)
+        value, dual = self._settle()
+        return self._committed(value, dual, float(self._program.solver.getInfo().objective_function_value), 0.0)
 
     def solve(self, gap: float, most_s: float) -> Commitment:
         """Search until the gap is proven or the time is over.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from tieline.simulate.clearing.offers import Offer
 
 Floats = NDArray[np.float64]
 STEP_MINUTES = 5
-A_DAY = 24 * 60 // STEP_MINUTES
+AN_HOUR = 60 // STEP_MINUTES
+A_DAY = 24 * AN_HOUR
 SWITCH_H = 0.5
 """A plant takes so long between standing still and its least power: before it starts, and after it stops."""
 
@@ -36,52 +37,88 @@ class Market:
     """Clears one day of a case: `day_ahead` first, then `step` by step; offers of ours stand beside the case's own."""
 
     def __init__(
-        self, case: Case, ours: Sequence[Offer] = (), *, reserve_frac: float = 0.06, penalties: Penalties | None = None
+        self,
+        case: Case,
+        ours: Sequence[Offer] = (),
+        *,
+        reserve_frac: float = 0.06,
+        step_reserve_frac: float | None = None,
+        penalties: Penalties | None = None,
+        drawn_mw: Floats | None = None,
     ) -> None:
-        """Open a market in which `ours` are offered too; `reserve_frac` of what is drawn is held as reserve."""
+        """Open a market in which `ours` are offered too; `reserve_frac` of what is drawn is held as reserve.
+
+        Of five minutes `step_reserve_frac` is held, where that is less: what lies between is for a load that strays.
+        `drawn_mw` is what each bus is foreseen to draw in each hour of the day, shape (hours, b); None: the case's own.
+        """
+        self._step_reserve_frac = reserve_frac if step_reserve_frac is None else step_reserve_frac
         if not 0.0 <= reserve_frac <= 1.0:
             raise ConfigError(f"reserve_frac = {reserve_frac}: give 0 to 1")
+        if not 0.0 <= self._step_reserve_frac <= reserve_frac:
+            raise ConfigError(f"step_reserve_frac = {step_reserve_frac}: give 0 to reserve_frac = {reserve_frac}")
         self.case, self.offers = case, (*case.offers, *ours)
         self.row = {offer.name: k for k, offer in enumerate(self.offers)}
         self._reserve_frac, self._penalties = reserve_frac, penalties or Penalties()
         self._dispatcher = Dispatcher(case.network, self.offers, self._penalties)
+        self._drawn = case.hourly_mw() if drawn_mw is None else drawn_mw
         self._ahead: Commitment | None = None
         self._last: Floats | None = None
         self._next = 0
 
-    def day_ahead(self, *, gap: float = 2e-3) -> Commitment:
-        """Return the day as committed for the load that is foreseen hour by hour."""
-        drawn = self.case.hourly_mw()
-        reserve = self._reserve_frac * drawn.sum(axis=1)
-        self._ahead = commit(
-            self.case.network, self.offers, drawn, reserve_mw=reserve, penalties=self._penalties, gap=gap
-        )
-        # The first five minutes begin at what the first hour was committed for.
-        self._last = np.where(self._ahead.is_on[0], self._ahead.hours[0].power_mw, np.nan)
-        return self._ahead
+    def day_ahead(self, *, gap: float = 2e-3, most_s: float = 60.0, most_mw: Floats | None = None) -> Commitment:
+        """Return the day as committed for the load that is foreseen hour by hour; arguments are those of `commit`."""
+        reserve = self._reserve_frac * self._drawn.sum(axis=1)
+        ahead = commit(
+            self.case.network, self.offers, self._drawn, reserve_mw=reserve, most_mw=most_mw,
+            penalties=self._penalties, gap=gap, most_s=most_s,
+        )  # fmt: skip
+        self.begin(ahead)
+        return ahead
 
-    def step(self, offers: Sequence[Offer] = (), drawn_mw: Floats | None = None) -> Cleared:
+    def begin(self, ahead: Commitment, at: int = 0) -> None:
+        """Go on from a commitment at a step of its day: the five minutes begin at what its hour was committed for.
+
+        Raises:
+            ConfigError: There is no such step in the day, or the commitment is of other resources.
+        """
+        hours, count = ahead.is_on.shape
+        if not 0 <= at < hours * AN_HOUR or count != len(self.offers):
+            raise ConfigError(
+                f"step {at} of {count} resources: give 0 to {hours * AN_HOUR - 1}, of {len(self.offers)} resources"
+            )
+        self._ahead, self._next, hour = ahead, at, at // AN_HOUR
+        self._last = np.where(ahead.is_on[hour], ahead.hours[hour].power_mw, np.nan)
+
+    def step(
+        self,
+        offers: Sequence[Offer] = (),
+        drawn_mw: Floats | None = None,
+        most_mw: Mapping[str, float] | None = None,
+    ) -> Cleared:
         """Return the next five minutes as cleared, with new offers of those who have some.
 
         Args:
             offers: Offers that take the place of what the same resources offered before.
             drawn_mw: What each bus draws in it; shape (b,). None: what the case draws at that time.
+            most_mw: Resources by name that can give less than they offered, and how much at most.
 
         Raises:
             ConfigError: The day is not committed yet, or is over.
         """
         if self._ahead is None:
             raise ConfigError("nothing is committed yet: call day_ahead first")
-        if self._next >= A_DAY:
-            raise ConfigError(f"step {self._next}: the day has {A_DAY}; open a market for the next one")
+        steps = len(self._ahead.is_on) * AN_HOUR
+        if self._next >= steps:
+            raise ConfigError(f"step {self._next}: the day has {steps}; open a market for the next one")
         self._dispatcher.offer(*offers)
         hour = (self._next + 0.5) * STEP_MINUTES / 60.0
         drawn = self.case.at_mw(hour) if drawn_mw is None else drawn_mw
         is_on = self._ahead.is_on[int(hour)]
-        most_mw, block_mw = self._on_its_way(self._ahead.is_on, hour)
+        stopping_mw, block_mw = self._on_its_way(self._ahead.is_on, hour)
         cleared = self._dispatcher.clear(
-            drawn, is_on=is_on, last_mw=self._last, minutes=STEP_MINUTES, most_mw=most_mw, block_mw=block_mw,
-            reserve_mw=self._reserve_frac * float(drawn.sum()),
+            drawn, is_on=is_on, last_mw=self._last, minutes=STEP_MINUTES, most_mw={**(most_mw or {}), **stopping_mw},
+            block_mw=block_mw,
+            reserve_mw=self._step_reserve_frac * float(drawn.sum()),
         )  # fmt: skip
         self._last = np.where(is_on, cleared.power_mw, np.nan)
         self._next += 1

@@ -31,6 +31,9 @@ from tieline.wire.ads.codec import pack
 from tieline.wire.ads.errors import Malformed
 from tieline.wire.ads.hours import hour_ns
 
+Sold = dict[tuple[str, str], list[ads.AwardRow]]
+"""What was awarded for one hour, by resource and product."""
+
 
 @dataclass(slots=True)
 class Published:
@@ -192,17 +195,25 @@ class IsoMarket:
     def _clear(self, day: date) -> None:
         prices = prices_of(self._point, day)
         rows = []
-        for bid in self.bids.values():
-            if bid.market_date != day:
-                continue
-            start_ns, _ = hour_ns(day, bid.hour_ending, bid.repeated_hour, self._zone)
+        for bid, start_ns in self._bids_of(day):
             if start_ns not in prices:
                 continue
             mw, price = clear(_curve(bid), prices[start_ns])
             if mw > 0:
-                row = (bid.bid_uid, bid.resource, bid.product, day, bid.hour_ending, bid.repeated_hour)
-                rows.append(ads.AwardRow(derive("award", bid.bid_uid), *row, round(mw, 6), round(price, 4)))
+                rows.append(award_row(bid, mw, price))
         self.awards[day] = tuple(rows)
+
+    def _bids_of(self, day: date) -> list[tuple[ads.Bid, int]]:
+        """Return the bids of a market day, each with the start of its hour (ns)."""
+        bids = [bid for bid in self.bids.values() if bid.market_date == day]
+        return [(bid, hour_ns(day, bid.hour_ending, bid.repeated_hour, self._zone)[0]) for bid in bids]
+
+    def foreseen(self, day: date) -> Mapping[int, float] | None:
+        """Return what a participant foresees of a day's prices by the days before ($/MWh, by the hour's start).
+
+        None: the days before are in the published data.
+        """
+        return None
 
     # --- real time ----------------------------------------------------------------------------------------------------
 
@@ -264,28 +275,40 @@ class IsoMarket:
         self.batches[made.batch.batch_uid] = made
 
     def _instructions(self, start_ns: int, end_ns: int) -> tuple[ads.Instruction, ...]:
-        local = from_ns(start_ns).astimezone(self._zone)
-        began_ns = hour_start_ns(start_ns, self._zone)
-        price = self.prices(local.date()).get(start_ns)
-        if price is None:
-            return ()
-        sold: dict[tuple[str, str], list[ads.AwardRow]] = {}
-        for award in self.awards.get(local.date(), ()):
-            award_start_ns, _ = hour_ns(award.market_date, award.hour_ending, award.repeated_hour, self._zone)
-            if award_start_ns == began_ns:
-                sold.setdefault((award.resource, award.product), []).append(award)
+        price, called_mw = self._dispatched(start_ns, sold := self._sold_at(start_ns))
         made = []
-        for (resource, product), awards in sold.items():
+        for (resource, product), mw in called_mw.items():
             # A resource has one operating point, for all that it sold.
-            uid = derive("instruction", awards[0].award_uid, start_ns)
-            segment = ads.Segment(from_ns(start_ns), from_ns(end_ns), self._limited(resource, awards, price, start_ns))
+            uid = derive("instruction", sold[resource, product][0].award_uid, start_ns)
+            segment = ads.Segment(from_ns(start_ns), from_ns(end_ns), mw)
             made.append(ads.Instruction(uid, resource, product, price, (segment,)))
         return tuple(made)
 
+    def _sold_at(self, start_ns: int) -> Sold:
+        """Return what was awarded for the hour of a step."""
+        sold: Sold = {}
+        began_ns = hour_start_ns(start_ns, self._zone)
+        for award in self.awards.get(from_ns(start_ns).astimezone(self._zone).date(), ()):
+            award_start_ns, _ = hour_ns(award.market_date, award.hour_ending, award.repeated_hour, self._zone)
+            if award_start_ns == began_ns:
+                sold.setdefault((award.resource, award.product), []).append(award)
+        return sold
+
+    def _dispatched(self, start_ns: int, sold: Sold) -> tuple[float, dict[tuple[str, str], float]]:
+        """Return the price of a step ($/MWh) and what is called of each resource and product (MW)."""
+        price = self.prices(from_ns(start_ns).astimezone(self._zone).date()).get(start_ns)
+        if price is None:
+            return 0.0, {}
+        return price, {key: self._limited(key[0], awards, price, start_ns) for key, awards in sold.items()}
+
     def _limited(self, resource: str, awards: list[ads.AwardRow], price: float, start_ns: int) -> float:
         wanted = math.fsum(max(award.mw, supplied(_curve(self.bids[award.bid_uid]), price)) for award in awards)
+        return round(min(wanted, self._available_mw(resource, start_ns)), 6)
+
+    def _available_mw(self, resource: str, start_ns: int) -> float:
+        """Return what a resource last declared that it can give from an instant on (MW); infinite: nothing."""
         declared = [each for each in self.seen.declared.get(resource, ()) if each.from_ns <= start_ns]
-        return round(min(wanted, max(declared[-1].up_mw, 0.0)) if declared else wanted, 6)
+        return max(declared[-1].up_mw, 0.0) if declared else math.inf
 
     # --- what participants ask and say --------------------------------------------------------------------------------
 
@@ -325,6 +348,12 @@ class IsoMarket:
                     if one.resource == resource and start_ns <= to_ns(segment.start_time) < end_ns:
                         points[to_ns(segment.start_time)] = segment.mw
         return sorted(points.items())
+
+
+def award_row(bid: ads.Bid, mw: float, price: float) -> ads.AwardRow:
+    """Return what a bid is awarded (MW) at a price ($/MWh)."""
+    row = (bid.bid_uid, bid.resource, bid.product, bid.market_date, bid.hour_ending, bid.repeated_hour)
+    return ads.AwardRow(derive("award", bid.bid_uid), *row, round(mw, 6), round(price, 4))
 
 
 def replace_segments(one: ads.Instruction, segments: tuple[ads.Segment, ...], mark: str) -> ads.Instruction:

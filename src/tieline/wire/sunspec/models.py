@@ -87,12 +87,12 @@ def parse_model(text: str) -> Model:
                     name = f"{inner['name']}.{point['name']}"
                     fields[name] = Field(name, offset, point["size"], point["type"], point.get("sf"))
                     offset += point["size"]
-        return Model(int(whole["id"]), group["name"], offset, _with_scales(fields))
+        return Model(int(whole["id"]), group["name"], offset, with_scales(fields))
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"not a model definition: {error}") from error
 
 
-def _with_scales(fields: Mapping[str, Field]) -> dict[str, Field]:
+def with_scales(fields: Mapping[str, Field]) -> dict[str, Field]:
     """Return the points with the register of each one's scale factor."""
     named = {name: point for name, point in fields.items() if isinstance(point.scale, str) and point.scale in fields}
     return {

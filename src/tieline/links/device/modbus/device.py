@@ -12,9 +12,11 @@ import math
 
 import numpy as np
 
+from tieline.desk.inverter_facts import Stands
 from tieline.device.able import able
 from tieline.device.profile import Profile
 from tieline.errors import LinkDown, PeerError
+from tieline.links.device.modbus.adopting import Adopting
 from tieline.links.device.modbus.client import Client, GaveWay
 from tieline.links.device.modbus.commanded import Commanded
 from tieline.links.device.modbus.line import Failure
@@ -47,6 +49,7 @@ class Device:
         self.profile, self.rating = profile, rating
         self.commanded = Commanded(row, name, profile, rating, carrier)
         self.commanded.owner.wake = self.wake
+        self.adopting = Adopting(row, carrier.curves)
         self.unit: Unit | None = None
         self.is_found = False
         self._carrier, self._rng = carrier, rng
@@ -112,12 +115,17 @@ class Device:
     def hand_back(self, trouble: Failure | None = None) -> None:
         """Take it back, with the trouble that it is in."""
         self._is_lent, self._trouble = False, trouble
-        due_s, loop = min(self._poll_due_s, self.commanded.over_due_s), asyncio.get_running_loop()
+        due_s, loop = self._due_s, asyncio.get_running_loop()
         if trouble is not None or self.commanded.waits or due_s <= loop.time():
             self._wake.set()
         elif self._alarm is None or self._alarm.when() > due_s + 0.001:
             self.stop()
             self._alarm = loop.call_at(due_s, self._ring)
+
+    @property
+    def _due_s(self) -> float:
+        """When its task has something to do, if nothing comes (s of the loop)."""
+        return min(self._poll_due_s, self.commanded.over_due_s, self.adopting.due_s)
 
     # --- its task ----------------------------------------------------------------------------------------------------
 
@@ -136,7 +144,7 @@ class Device:
             self._is_busy = True
             try:
                 await self._turn(unit)
-                tries, wait_s = 0, min(self._poll_due_s, self.commanded.over_due_s) - loop.time()
+                tries, wait_s = 0, self._due_s - loop.time()
             except (LinkDown, PeerError) as error:
                 tries += 1
                 self._carrier.counts.trouble(self.name, f"{self.name}: {error}")
@@ -160,10 +168,12 @@ class Device:
             await unit.find()
             await self._rate(unit)
             self.is_found = True
+            self.adopting.found()
             self._carrier.changed()
         if self.commanded.waits:
             unit.client.hurry(self.number)
         await self.commanded.act(unit)
+        await self._adopt(unit)
         loop = asyncio.get_running_loop()
         if loop.time() >= self._poll_due_s:
             if self.commanded.waits and not self._gave_way:  # it came meanwhile
@@ -177,6 +187,14 @@ class Device:
                 return
             self._gave_way = False
             self._poll_due_s = loop.time() + self._carrier.poll_s * (0.95 + 0.1 * float(self._rng.random()))
+
+    async def _adopt(self, unit: Unit) -> None:
+        """Go on with the curves that it is to follow; people are told of a refusal, once."""
+        before = self.adopting.stood
+        await self.adopting.act(unit)
+        for one in self.adopting.stood:
+            if one not in before and one.stands in (Stands.REFUSED, Stands.DISPLACED):
+                self._carrier.alarm(f"{self.name}: {one.function} {one.stands}: {one.why}")
 
     async def _rate(self, unit: Unit) -> None:
         """Ask the device for its own WMax; where it can't be read the registry's stands for it, and people are told."""

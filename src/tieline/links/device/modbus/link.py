@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,11 +22,14 @@ import structlog
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from tieline.desk.inverter_facts import Stood
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_over
 from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.grid.inverter_settings import InverterSettings
 from tieline.links.device.modbus.burst import tell
 from tieline.links.device.modbus.client import Client
+from tieline.links.device.modbus.curves import KeptCurves
 from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.live import Counts
 from tieline.links.device.modbus.owner import Controls
@@ -129,16 +132,17 @@ class ModbusLink:
         name: str = "modbus",
         speed: float = 1.0,
         controls: Controls | None = None,
+        curves: KeptCurves | None = None,
     ) -> None:
         """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting.
 
-        `controls` keeps what owners had set over a restart; None: in memory alone.
+        `controls` and `curves` keep what owners had set over a restart; None: in memory alone.
         """
         check(settings, speed)
         self.name, self.clock, self.speed = name, clock, speed
         self.poll_s, self.grace_s = settings.poll_s, settings.grace_s
         self.takes_blocks = settings.writes == "block"
-        self.controls = controls or Controls()
+        self.controls, self.curves = controls or Controls(), curves or KeptCurves()
         self.last_hop: LastHop | None = None
         self.teller = Teller(name, intake, clock)
         self._settings, self._intake, self._supervisor = settings, intake, supervisor
@@ -185,6 +189,16 @@ class ModbusLink:
         for row in rows:
             if row in self.devices:
                 self.devices[row].commanded.owner.doubt()
+
+    def adjust(self, settings: Mapping[int, InverterSettings]) -> None:
+        """Have devices follow these settings by themselves, by row, and all others what their owners had."""
+        for row, device in self.devices.items():
+            if device.adopting.ask(settings.get(row)):
+                device.wake()
+
+    def adjusted(self) -> dict[int, tuple[Stood, ...]]:
+        """Return how the functions of each device stand, by row; those that nobody asked for are left out."""
+        return {row: device.adopting.stood for row, device in self.devices.items() if device.adopting.stood}
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""

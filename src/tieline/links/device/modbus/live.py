@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tieline.links import life
+from tieline.links.device.modbus.curves import KeptCurves
 from tieline.links.device.modbus.held import FREE, Held
 from tieline.links.device.modbus.owner import Controls
 from tieline.links.life import Course
@@ -26,6 +27,7 @@ class Carrier(life.Carrier, Protocol):
     grace_s: float
     takes_blocks: bool
     controls: Controls
+    curves: KeptCurves
 
     def alarm(self, text: str) -> None:
         """Tell the operator."""

@@ -107,6 +107,16 @@ class Unit:
                 return base
         raise PeerError(f"unit {self.number}: no SunSpec marker at {', '.join(map(str, BASES))}")
 
+    async def read(self, start: int, count: int) -> tuple[int, ...]:
+        """Return registers. Raises Rejected where the device refuses, LinkDown where it doesn't answer."""
+        return await self._read(start, count)
+
+    async def write(self, start: int, words: tuple[int, ...]) -> None:
+        """Write registers in one request; raises as `read` does."""
+        answer, self.frame = await self.client.exchange(self.number, Write(start, words))
+        if isinstance(answer, Refused):
+            raise Rejected(answer.code, f"unit {self.number}: write {len(words)} at {start}")
+
     async def _read(self, start: int, count: int) -> tuple[int, ...]:
         found: tuple[int, ...] = ()
         while len(found) < count:

@@ -1,1 +1,0 @@
-import{p as e}from"./index-BLLT_fqq.js";import{t}from"./jsxRuntime-COgxax1L.js";function n({spans:n}){if(!n.length)return null;let r=n.map(([t,n])=>`${e(t)} to ${e(n)}`).join(`, `);return t(`div`,{class:`entered small`,title:`No server ran then, or what it had counted died with it: nothing is made up for that time`,children:[`not counted: `,r]})}export{n as t};
