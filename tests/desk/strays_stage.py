@@ -119,8 +119,9 @@ class Street:
         # A car that is left less than it needs at least stops (IEC 61851-1).
         is_car = self.state.fleet.kinds == KIND_CODE[Kind.EV_CHARGER]
         within_w = np.where(is_car & (within_w > -LEAST_CHARGE_W), 0.0, within_w)
-        switched = self.state.is_switched & (self.link.low_w > -self.state.fleet.max_absorb_w) & (self.wish_w < 0.0)
-        within_w = np.where(switched & (self.link.low_w > self.wish_w), 0.0, within_w)
+        # Left less than its rating, what is on or off stops, whatever part of that it draws.
+        stops = self.state.is_switched & (self.link.low_w > -self.state.fleet.max_absorb_w)
+        within_w = np.where(stops & (self.wish_w < 0.0), 0.0, within_w)
         self.does_w = np.where(takes, within_w, np.where(self.how == IGNORES, self.wish_w, self.does_w))
 
     def confirmed(self) -> None:

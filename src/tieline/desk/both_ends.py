@@ -6,7 +6,8 @@ the stores draw beside loads that draw still; if the stores don't answer, beyond
 to draw less, or give more, move no further together than the upper end has room for by the meters as they are now,
 and all that are told the contrary no further than the lower one has: whoever follows, the group is within both. At
 the next beat the meters say who did, and the rest of the way goes on from there. A group that stands beyond an end
-may come back across its whole band, and no further.
+may come back across its whole band, and no further. What is on or off stays on within both where one that would have
+to go is more than the ends are apart: told a part of its rating it would stop, so it is told all of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tieline.desk.growing import made_up
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.holding import goes_on_whole
 from tieline.fleet.split import split_whole
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
@@ -35,10 +37,12 @@ class Moving:
     """Whom a limit moves: their power (W), who may be told a step, who goes on or off, and who can draw; shape (n,).
 
     What calls are about to stop of what loads draw (`stops_w`, in all) is made up for in the same beat. A group that is
-    off an end by no more than `slack_w` stands at it.
+    off an end by no more than `slack_w` stands at it. Who is not to go off keeps a low cap of `on_w` at least: what it
+    does, or where it is on or off its rating, of which a part would stop it.
     """
 
     now_w: Floats
+    on_w: Floats
     among: Mask
     is_whole: Mask
     can_draw: Mask
@@ -62,7 +66,8 @@ def moving_of(state: DeskState, rows: Rows, among: Mask, low_w: Floats, stops_w:
     whole = state.is_switched[rows] | (cars & ((now_w > -2.0 * LEAST_CHARGE_W) | (low_w > -LEAST_CHARGE_W)))
     stopped_w = float(np.maximum(np.minimum(stops_w, 0.0) - now_w, 0.0)[np.isfinite(stops_w)].sum())
     slack_w = SLACK_W + SLACK_FRAC * float((fleet.max_inject_w[rows] + absorb_w).sum())
-    return Moving(now_w, among, whole, absorb_w > 0.0, stopped_w, slack_w)
+    on_w = np.where(goes_on_whole(fleet, rows, state.is_switched[rows]), -absorb_w, now_w)
+    return Moving(now_w, on_w, among, whole, absorb_w > 0.0, stopped_w, slack_w)
 
 
 def within_both(caps_w: tuple[Floats, Floats], moving: Moving, ends_w: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -70,7 +75,7 @@ def within_both(caps_w: tuple[Floats, Floats], moving: Moving, ends_w: tuple[flo
 
     Nor may others draw more, or give more, than their meters leave room for, on account of a step not done yet.
 
-    >>> moving = Moving(np.array([-3.0, -5.0]), *np.array([[True] * 2, [False] * 2, [True] * 2]), 0.0, 0.0)
+    >>> moving = Moving(*[np.array([-3.0, -5.0])] * 2, *np.array([[True] * 2, [False] * 2, [True] * 2]), 0.0, 0.0)
     >>> within_both((np.array([-8.0, 0.0]), np.array([-8.0, 0.0])), moving, (-12.0, -8.0))
     (array([-7., -5.]), array([-7., -1.]))
     """
@@ -79,24 +84,33 @@ def within_both(caps_w: tuple[Floats, Floats], moving: Moving, ends_w: tuple[flo
     ups_w = np.where(moving.among, np.maximum(low - now_w, 0.0), 0.0)
     ups_w = np.where(moving.is_whole & (ups_w > 0.0), np.maximum(ups_w, -now_w), ups_w)  # told a part, it stops
     downs_w = np.where(moving.among, np.maximum(now_w - high, 0.0), 0.0)
-    rises_w = _stepped(ups_w, high_w - stands_w, moving, stands_w < low_w - moving.slack_w)
+    is_below, is_above = stands_w < low_w - moving.slack_w, stands_w > high_w + moving.slack_w
+    steps_w = np.where(moving.is_whole & _stays_on(ups_w, moving, high_w - low_w, is_below | is_above), 0.0, ups_w)
+    rises_w = _stepped(steps_w, high_w - stands_w, moving, is_below)
     # Where the least that can go off is too much at once, others make up for it.
     over_w = stands_w + max(float(rises_w.sum()), moving.stops_w) - high_w
-    is_above = stands_w > high_w + moving.slack_w
     if is_above and high_w >= 0.0:
         # What gives beyond the upper end gives less at once, though loads that are to draw less may be late.
         over_w = max(over_w, float(np.maximum(now_w, 0.0)[moving.among].sum()) - high_w)
     sinks_w = _stepped(downs_w, max(stands_w - low_w, over_w), moving, is_above)
-    new_low = np.where(rises_w < ups_w, now_w + rises_w, low)
+    kept_w = np.where(rises_w > 0.0, now_w + rises_w, moving.on_w)
+    new_low = np.where(rises_w < ups_w, kept_w, low)
     new_high = np.where(sinks_w < downs_w, now_w - sinks_w, high)
     none = np.zeros(len(now_w), np.bool_)
     may_give_w = np.where(moving.among, np.minimum(np.maximum(now_w, new_low), new_high), new_high)
     new_high = made_up(new_high, high, may_give_w, moving.is_whole, none)
     draws = moving.among & moving.can_draw & np.isfinite(new_low)
-    mores_w = np.where(draws, np.maximum(now_w - new_low, 0.0), 0.0)
-    left_w = _stepped(mores_w, stands_w - low_w, moving, False) if (ups_w > 0.0).any() else mores_w
-    new_low = np.where(left_w < mores_w, now_w - left_w, new_low)
+    comes_w = np.where(moving.among, np.minimum(now_w, new_high), now_w)
+    mores_w = np.where(draws, np.maximum(np.minimum(comes_w, moving.on_w) - new_low, 0.0), 0.0)
+    left_w = _stepped(mores_w, float(comes_w.sum()) - low_w, moving, False) if (ups_w > 0.0).any() else mores_w
+    new_low = np.where(left_w < mores_w, comes_w - left_w, new_low)
     return np.minimum(new_low, new_high), new_high
+
+
+def _stays_on(ups_w: Floats, moving: Moving, band_w: float, is_beyond: bool) -> bool:
+    """Return whether what is on or off stays on as the group is within both ends: one that is to go is more than they
+    are apart, so that no store can make up for it, and without it the others would go for nothing."""
+    return not is_beyond and float(ups_w[moving.is_whole].max(initial=0.0)) > band_w
 
 
 def _stepped(moves_w: Floats, most_w: float, moving: Moving, is_beyond: bool) -> Floats:

@@ -13,7 +13,7 @@ from tieline.desk.ports import Ask
 from tieline.desk.seen import Seen
 from tieline.desk.state import DeskState
 from tieline.fleet.grouplimit import moved_caps
-from tieline.fleet.holding import least_draw_w
+from tieline.fleet.holding import goes_on_whole, least_draw_w
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]
@@ -46,6 +46,7 @@ def grown_where_free(
     seen = seen or Seen(state, rows, now_ns)
     (gives_w, draws_w), away = seen.unheard_w, seen.away
     least_w, most_w = np.fmin(low, now_w), np.fmax(high, now_w)
+    least_draws_w = np.where(away, 0.0, least_draw_w(fleet, rows))
     if np.isfinite(high).all():
         leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
         held_w = np.where(lost, gives_w, np.where(lapsed, np.fmax(default_w, now_w), leased_w))
@@ -63,17 +64,20 @@ def grown_where_free(
         # What the caps keep as a margin is the limit's: where a watt lacks a heater would else wait for good.
         margin_w = MARGIN_FRAC * min(float(fleet.max_absorb_w[rows].sum()), abs(ask.low))
         counted_w, told_w = np.where(away, held_w, low), np.where(away, held_w, told_w)
+        # What is on and is to stay so grows by nothing: no command held it, and a part of its rating would stop it.
+        stays = lapsed & ~(lost | away) & (low <= -fleet.max_absorb_w[rows])
+        stays &= goes_on_whole(fleet, rows, state.is_switched[rows])
+        counted_w = np.where(stays, now_w, counted_w)
         limit_w = max(-ask.low, float(-counted_w.sum()) + margin_w)
-        least_draws_w = np.where(away, 0.0, least_draw_w(fleet, rows))
         keeps_part = within is not None or bool(np.isfinite(high).all())
         owing = Owing(-ask.low, None if own is None else -own.high_w)
         was_w, whole = (-held_w, -told_w), state.is_switched[rows]
         grown = -begun(limit_w, -counted_w, was_w, whole, least_draws_w, keeps_part, owing)
-        low = np.where(away, low, grown)
+        low = np.where(away | stays, low, grown)
     is_load = fleet.max_inject_w[rows] <= 0.0
     goes_on = is_load & ~(away | lost | lapsed | state.is_switched[rows])
     draws_w = np.where(goes_on, np.fmax(now_w, last.low_w[rows]), np.inf)
-    return uncrossed(low, high, wish, state.is_switched[rows], is_load, draws_w)
+    return uncrossed(low, high, wish, state.is_switched[rows], is_load, draws_w, least_draws_w)
 
 
 class Owing(NamedTuple):
@@ -147,15 +151,17 @@ def begun(
 
 
 def uncrossed(
-    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: Mask, is_load: Mask, draws_w: Floats
-) -> tuple[Floats, Floats]:
+    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: Mask, is_load: Mask, draws_w: Floats,
+    least_w: Floats | float = 0.0,
+) -> tuple[Floats, Floats]:  # fmt: skip
     """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
 
     It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
     would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part, and what
     loads are told to draw they may stop to draw: they make up for what others give too much once nobody else can. What
     that leaves, loads make up that are to draw less: they go on at what they draw until the others may give less
-    (`draws_w`: within what they were told; inf: not one of them).
+    (`draws_w`: within what they were told; inf: not one of them). Who may draw his least (`least_w`) makes up no more
+    than leaves him that: a part of it would stop him (IEC 61851-1).
 
     >>> low, high = np.array([-0.5, -5.0, -4.0]), np.array([-1.5, -1.0, 0.0])
     >>> none, is_load = np.zeros(3, np.bool_), np.array([False, False, True])
@@ -172,7 +178,8 @@ def uncrossed(
         return low, high
     by_low = crossed & (low > wish[0])
     to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
-    made_low = -made_up(-to_low, -low, -to_high, is_whole, np.zeros(len(low), np.bool_))
+    floor_w = np.maximum(-to_high, np.where(-to_low >= least_w, least_w, 0.0))
+    made_low = -made_up(-to_low, -low, floor_w, is_whole, np.zeros(len(low), np.bool_))
     made_high = made_up(to_high, high, np.where(is_load, np.minimum(made_low, draws_w), made_low), is_whole, is_load)
     return np.minimum(made_low, made_high), made_high
 

@@ -27,6 +27,13 @@ def is_on(power_w: Floats, inject_w: Floats, absorb_w: Floats) -> Mask:
     return on
 
 
+def goes_on_whole(fleet: Fleet, rows: Rows, is_switched: Mask) -> Mask:
+    """Return which rows are on or off, and on: each goes on by a cap of its rating alone, whatever part it draws."""
+    power_w = np.minimum(fleet.power_or_0_w(rows), 0.0)
+    on: Mask = is_switched & is_on(power_w, fleet.max_inject_w[rows], fleet.max_absorb_w[rows])
+    return on
+
+
 def nearest_w(target_w: Floats, absorb_w: Floats, is_switched: Mask) -> Floats:
     """Return where rows stand that are told a power (W; NaN: none), as what is on or off goes to the nearer of both.
 
