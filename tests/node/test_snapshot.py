@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from tieline.desk.state import DeskState
 from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBook
+from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouped import Groups
 from tieline.fleet.ledger import Ledger
 from tieline.node.snapshot import snapshot_of, worst_of
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.simulate.territory import GENERATION, build
@@ -92,15 +94,19 @@ def test_groups_are_laid_out_anew_where_a_program_has_other_members() -> None:
 
 
 def test_what_nobody_asks_for_is_what_devices_do_and_no_more_than_their_limits_let_them() -> None:
-    """One draws 2 kW and its base is not known yet; one is held to 1 kW, and one called to 400 W."""
+    """One draws 2 kW and its base is not known yet; one, a car, is held to 1.5 kW, and one called to 400 W."""
     state = lived(1)
     fleet, last, rows = state.fleet, state.commands, state.fleet.leaves("feeder-01")
     fleet.quality[:], fleet.power_w[:], state.base_w[:] = 0, 0.0, 0.0
     last.valid_until_ns[:], last.target_w[:] = NOW_NS + 60 * SECOND_NS, np.nan
     last.low_w[:], last.high_w[:] = -fleet.max_absorb_w, fleet.max_inject_w
     one, two, three = rows[np.argsort(-fleet.max_absorb_w[rows])[:3]]
-    fleet.power_w[[one, two, three]] = -2_000.0, -1_000.0, -500.0
+    fleet.power_w[[one, two, three]] = -2_000.0, -1_500.0, -500.0
     state.base_w[two] = -2_000.0
-    last.low_w[two], last.target_w[three] = -1_000.0, -400.0
+    last.low_w[two], last.target_w[three] = -1_500.0, -400.0
     (view,) = snapshot_of(state, Groups(fleet, ["feeder-01"]), NOW_NS).groups
-    assert view.values["target_w"].value == pytest.approx(-2_000.0 - 1_000.0 - 400.0)
+    assert view.values["target_w"].value == pytest.approx(-2_000.0 - 1_500.0 - 400.0)
+    assert fleet.kinds[two] == KIND_CODE[Kind.EV_CHARGER]
+    fleet.power_w[two], last.low_w[two] = 0.0, -1_000.0
+    (view,) = snapshot_of(state, Groups(fleet, ["feeder-01"]), NOW_NS).groups
+    assert view.values["target_w"].value == pytest.approx(-2_000.0 - 400.0), "less than six amperes is nothing to a car"
