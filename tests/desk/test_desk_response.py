@@ -160,6 +160,7 @@ def test_what_was_seen_is_forgotten_after_a_day_without_a_call() -> None:
     assert not unresponsive(state.responses, START_NS + 2 * FORGETS_NS + HOUR_NS).any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "devices"), some([("comms-loss", 200), ("comms-loss", 500), ("heatwave", 500)]))
 def test_what_stands_as_not_responding_is_what_the_world_makes_so(name: str, devices: int, tmp_path: Path) -> None:
     """Against the world's truth at every beat: only devices that ignore, or that forgot what they were told."""

@@ -221,6 +221,7 @@ async def _on_pymodbus(seed: int) -> tuple[list[tuple[int, ...]], list[tuple[int
     return [(power[0], *power[2:]), tuple(limit)], owned
 
 
+@pytest.mark.long
 @pytest.mark.interop
 def test_a_pymodbus_server_holds_in_the_end_what_its_owner_wrote_last(writes: str) -> None:
     async def main() -> list[tuple[list[tuple[int, ...]], list[tuple[int, ...]]]]:

@@ -40,6 +40,7 @@ async def started(place: Place) -> tuple[list[str], bool]:
         return warnings, bool((await one.seen("shell")).json()["is_killed"])
 
 
+@pytest.mark.long
 def test_a_server_that_served_from_elsewhere_in_between_keeps_its_limits_and_the_press_holds(
     place: Place, database: PgServer, tmp_path: Path
 ) -> None:

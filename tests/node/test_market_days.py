@@ -207,6 +207,7 @@ def test_a_day_on_which_nobody_bid_takes_none_once_nothing_can_be_sold() -> None
     assert bid_of(market, DAY).status == "REJECTED"
 
 
+@pytest.mark.long
 def test_where_the_prices_end_it_is_said_once_and_nothing_is_offered(lived: tuple) -> None:
     stage, said = lived[0], list[str]()
     days = MarketDays(stage, said.append)

@@ -56,6 +56,7 @@ def writes(database: PgServer) -> int:
     return int(found[0][0])
 
 
+@pytest.mark.long
 def test_a_commit_that_hangs_is_told_within_a_minute_and_the_kill_switch_takes_effect(
     place: Place, database: PgServer
 ) -> None:

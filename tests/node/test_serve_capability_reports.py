@@ -34,6 +34,7 @@ def widened(place: Works) -> str:
     return str(client["secret"])
 
 
+@pytest.mark.long
 @pytest.mark.interop
 @pytest.mark.skipif(not PYTHON.exists(), reason="no peer: run `make peers-oa3`")
 def test_a_client_of_other_hands_reads_of_the_vtn_what_the_api_says_that_each_group_can_be_called_for(

@@ -177,6 +177,7 @@ def test_envelopes_bound_a_battery_over_modbus_interval_by_interval_and_through_
     asyncio.run(play())
 
 
+@pytest.mark.long
 @pytest.mark.interop
 @pytest.mark.parametrize("peer", some(PEERS))
 def test_a_ven_of_other_hands_reads_the_intervals_to_come_and_those_of_the_newest_version_alone(

@@ -196,6 +196,7 @@ def test_a_claim_is_there_after_kill_9_and_every_verb_reads_it(place: Place, tmp
         assert path.name == "db.password" or not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.long
 def test_while_the_database_is_away_nothing_is_lost_and_whoever_asks_is_told(place: Place, database: PgServer) -> None:
     taken: list[float] = []
 

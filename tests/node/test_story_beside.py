@@ -23,6 +23,7 @@ def without_samples(report: dict[str, Any]) -> dict[str, Any]:
     return report | {"promises": kept}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("scenario", "seed"), some([("comms-loss", 12), ("heatwave", 11)]))
 def test_what_is_done_beside_a_story_changes_nothing_of_it(
     scenario: str, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -205,6 +205,7 @@ def test_rows_beyond_the_most_are_cut_and_said_to_be(folder: Path) -> None:
     assert (answer.rows, answer.is_cut, answer.columns) == ([(0.0,), (1.0,), (2.0,)], True, ("value",))
 
 
+@pytest.mark.long
 @given(st.text(max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_any_text_is_a_question_or_none(text: str) -> None:
