@@ -87,6 +87,7 @@ async def _is_gone(path: Path) -> bool:
     return not await asyncio.to_thread(path.exists)
 
 
+@pytest.mark.long
 def test_a_press_in_the_midst_of_acts_and_beats_outlives_kill_9_and_a_start_is_under_it(
     place: Place, database: PgServer
 ) -> None:

@@ -34,6 +34,7 @@ SERVER = str(Path(__file__).parent / "later_server.py")
 OWN_C, OFFSET_C = 24.0, 2.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", some([signal.SIGKILL, signal.SIGTERM]), ids=["killed", "told to end"])
 def test_an_owner_gets_his_own_setpoint_back_however_often_the_server_ended(
     tmp_path: Path, how: signal.Signals

@@ -131,6 +131,7 @@ def half() -> ClearingMarket:
     return lived(Later(), gives_frac=0.5)
 
 
+@pytest.mark.long
 def test_an_evening_through_the_market_is_awarded_called_declared_less_and_priced() -> None:
     market = half()
     assert [row.mw for row in market.awards[DAY]] == [5.0, 5.0]

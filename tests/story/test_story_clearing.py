@@ -18,6 +18,7 @@ def played() -> dict[str, Any]:
     return run_headless(60, 1, "heatwave", 75 * MINUTE_NS, lambda line: None, iso="clearing")
 
 
+@pytest.mark.long
 def test_every_promise_is_kept_with_prices_that_react() -> None:
     result = played()
     assert [promise["name"] for promise in result["promises"] if not promise["held"]] == []
