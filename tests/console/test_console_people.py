@@ -64,6 +64,7 @@ def test_an_owner_opts_out_and_back_with_two_taps_on_a_phone(running: Running, b
     page.context.close()
 
 
+@pytest.mark.long
 def test_an_event_whose_time_is_over_reads_lapsed_and_can_not_be_submitted(running: Running, browser) -> None:
     page = _page(browser, running, running.cookies["ann"])
     page.goto(f"{running.url}/events")
