@@ -67,16 +67,9 @@ class Case(Struct, frozen=True):
     order: Order = ""
 
 
-class CaseTested(Struct, frozen=True, forbid_unknown_fields=True):
+class CaseTested(Case, frozen=True, forbid_unknown_fields=True):
     """A case with the answer that the rule's own text gives, against which the tables are tested."""
 
-    kind: str
-    fuel: str
-    jurisdiction: str
-    program: str
-    location: str = ""
-    event: EventKind = "market"
-    order: Order = ""
     may: bool = False
     rule: str = DEFAULT
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tieline.desk.apply import apply
+from tieline.desk.entry import Entry
 from tieline.desk.state import DeskState
 from tieline.flow.record import Journal
 from tieline.node.config import load_config
@@ -47,3 +49,11 @@ def state_in(data: Path, journal: Journal, now_ns: int) -> DeskState:
     state = state_of(fleet, law_in(data, fleet), journal)
     bound_by(data, state, now_ns)
     return state
+
+
+def record(state: DeskState, journal: Journal, entries: Sequence[Entry], now_ns: int) -> None:
+    """Let a state know what was decided, and write it into the journal as one act; nothing is written of no entries."""
+    for entry in entries:
+        apply(state, entry.id, entry.fact, now_ns)
+    if entries:
+        journal.append([entry.record(now_ns) for entry in entries])

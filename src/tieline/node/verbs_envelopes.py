@@ -5,7 +5,6 @@ A server that runs takes the same document over its API; one journal has one wri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,7 @@ from tieline.node.verb_words import AT, BY, FILE, JSON, granted, instant
 from tieline.node.verbs import DATA, Missing, warn
 
 if TYPE_CHECKING:
-    from tieline.desk.entry import Entry
     from tieline.desk.state import DeskState
-    from tieline.flow.record import Journal
 
 
 @main.group()
@@ -41,7 +38,7 @@ def take(document: Path, by: str, data: Path, as_json: bool) -> None:
     from tieline.desk.operating import decide_take
     from tieline.grid.envelope_file import read_envelopes
     from tieline.node.principals import PEOPLE
-    from tieline.node.stopped import state_in, writing
+    from tieline.node.stopped import record, state_in, writing
     from tieline.rim.clock import SystemClock
 
     try:
@@ -53,7 +50,7 @@ def take(document: Path, by: str, data: Path, as_json: bool) -> None:
         state = state_in(data, journal, now_ns)
         entries, answer = decide_take(state, made, PEOPLE["operator"], by, now_ns)
         granted(answer)
-        _record(state, journal, entries, now_ns)
+        record(state, journal, entries, now_ns)
         told = _told(state, now_ns, made.feeder)
     show(told[0], as_json)
 
@@ -66,7 +63,7 @@ def take(document: Path, by: str, data: Path, as_json: bool) -> None:
 def withdraw(feeder: str, by: str, data: Path, as_json: bool) -> None:
     """Take the operating envelopes of FEEDER back: they bound nobody any more."""
     from tieline.desk.operating import decide_withdraw_envelopes
-    from tieline.node.stopped import state_in, writing
+    from tieline.node.stopped import record, state_in, writing
     from tieline.rim.clock import SystemClock
 
     now_ns = instant(None)
@@ -75,7 +72,7 @@ def withdraw(feeder: str, by: str, data: Path, as_json: bool) -> None:
         entries, found = decide_withdraw_envelopes(state, feeder, by, now_ns)
         if not found:
             raise ConfigError(f"feeder {feeder!r}: no envelopes of it stand: see `tieline envelopes list`")
-        _record(state, journal, entries, now_ns)
+        record(state, journal, entries, now_ns)
         told = _told(state, now_ns, feeder)
     show(told[0], as_json)
 
@@ -102,15 +99,6 @@ def list_envelopes(ctx: click.Context, data: Path, at: str | None, as_json: bool
         journal.close()
     show({"envelopes": _told(state, now_ns), **({"missing": missing.told} if as_json else {})}, as_json)
     missing.end(ctx)
-
-
-def _record(state: DeskState, journal: Journal, entries: Sequence[Entry], now_ns: int) -> None:
-    from tieline.desk.apply import apply
-
-    for entry in entries:
-        apply(state, entry.id, entry.fact, now_ns)
-    if entries:
-        journal.append([entry.record(now_ns) for entry in entries])
 
 
 def _told(state: DeskState, now_ns: int, feeder: str = "") -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ with its next beat or its next start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,7 @@ from tieline.node.verb_words import AT, BY, FILE, JSON, granted, instant
 from tieline.node.verbs import DATA, Missing, warn
 
 if TYPE_CHECKING:
-    from tieline.desk.entry import Entry
     from tieline.desk.state import DeskState
-    from tieline.flow.record import Journal
 
 
 @main.group()
@@ -41,7 +38,7 @@ def send(document: Path, by: str, data: Path, as_json: bool) -> None:
     """
     from tieline.desk.inverters import decide_send
     from tieline.grid.inverter_settings import read_settings
-    from tieline.node.stopped import state_in, writing
+    from tieline.node.stopped import record, state_in, writing
     from tieline.rim.clock import SystemClock
 
     try:
@@ -53,7 +50,7 @@ def send(document: Path, by: str, data: Path, as_json: bool) -> None:
         state = state_in(data, journal, now_ns)
         entries, answer = decide_send(state, made, by)
         granted(answer)
-        _record(state, journal, entries, now_ns)
+        record(state, journal, entries, now_ns)
         told = _told(state, made.feeder)
     show(told[0], as_json)
 
@@ -66,7 +63,7 @@ def send(document: Path, by: str, data: Path, as_json: bool) -> None:
 def withdraw(feeder: str, by: str, data: Path, as_json: bool) -> None:
     """Take the inverter settings of FEEDER back: devices get what their owners had."""
     from tieline.desk.inverters import decide_withdraw_settings
-    from tieline.node.stopped import state_in, writing
+    from tieline.node.stopped import record, state_in, writing
     from tieline.rim.clock import SystemClock
 
     now_ns = instant(None)
@@ -75,7 +72,7 @@ def withdraw(feeder: str, by: str, data: Path, as_json: bool) -> None:
         entries, found = decide_withdraw_settings(state, feeder, by)
         if not found:
             raise ConfigError(f"feeder {feeder!r}: no settings of it stand: see `tieline settings list`")
-        _record(state, journal, entries, now_ns)
+        record(state, journal, entries, now_ns)
         told = _told(state, feeder)
     show(told[0], as_json)
 
@@ -102,15 +99,6 @@ def list_settings(ctx: click.Context, data: Path, at: str | None, as_json: bool)
         journal.close()
     show({"settings": _told(state), **({"missing": missing.told} if as_json else {})}, as_json)
     missing.end(ctx)
-
-
-def _record(state: DeskState, journal: Journal, entries: Sequence[Entry], now_ns: int) -> None:
-    from tieline.desk.apply import apply
-
-    for entry in entries:
-        apply(state, entry.id, entry.fact, now_ns)
-    if entries:
-        journal.append([entry.record(now_ns) for entry in entries])
 
 
 def _told(state: DeskState, feeder: str = "") -> list[dict[str, Any]]:

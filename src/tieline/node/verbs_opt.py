@@ -41,11 +41,10 @@ def opt_in(resource: str, by: str, data: Path, as_json: bool) -> None:
 
 def _say(resource: str, by: str, data: Path, as_json: bool, *, is_out: bool) -> None:
     from tieline.desk import opting
-    from tieline.desk.apply import apply
     from tieline.desk.asks import decide_ask, decide_withdraw
     from tieline.desk.entry import Entry
     from tieline.ids import derive
-    from tieline.node.stopped import state_in, writing
+    from tieline.node.stopped import record, state_in, writing
     from tieline.resource.admission import Principal
     from tieline.resource.level import Level
     from tieline.rim.clock import SystemClock
@@ -64,14 +63,11 @@ def _say(resource: str, by: str, data: Path, as_json: bool, *, is_out: bool) -> 
             entries = decide_withdraw(state, opting.key_of_out(resource), frame, why, now_ns)
             if not entries:
                 granted(opting.refusal_of_in(state, resource))
-        for entry in entries:
-            apply(state, entry.id, entry.fact, now_ns)
-        if entries:
-            journal.append([entry.record(now_ns) for entry in entries])
+        record(state, journal, entries, now_ns)
         rows = state.fleet.leaves(resource)
         out = [state.fleet.id_of(int(row)) for row in rows[state.opted_out[rows]][:20]]
-        record = entries[0].id if entries else state.asks[opting.key_of_out(resource)].record
-        told: dict[str, Any] = {"resource": resource, "record": record, "devices": len(rows), "out": out}
+        by_record = entries[0].id if entries else state.asks[opting.key_of_out(resource)].record
+        told: dict[str, Any] = {"resource": resource, "record": by_record, "devices": len(rows), "out": out}
         if stands is not None:
             told["says"] = stands.stands
     show(told, as_json)
