@@ -101,15 +101,17 @@ def note_aside(state: DeskState, record_id: str, fact: ClaimsEnded, at_ns: int) 
     if not why:
         return
     key = (fact.source, fact.program, fact.quantity, fact.scope)
-    stood = [(batch, batch.rows[alive]) for batch, alive in state.claims.batches()]
-    if of_event and fact.rows is None and fact.program in state.event_called:
-        batch = state.event_called[fact.program]
-        stood = [(batch, batch.rows)]  # its claims may have run out with it
+    stood = [
+        (batch, batch.rows[alive]) for batch, alive in state.claims.batches()
+        if (batch.source, batch.program, batch.quantity.value, batch.scope) == key
+    ]  # fmt: skip
+    last = state.event_called.get(fact.program) if of_event and fact.rows is None else None
+    if last is not None:
+        stood = [(last, last.rows)]  # its claims may have run out with it
     for batch, rows in stood:
-        if (batch.source, batch.program, batch.quantity.value, batch.scope) == key:
-            mine = rows if fact.rows is None else np.intersect1d(rows, fact.rows.array()).astype(np.int32)
-            if len(mine):
-                state.set_aside.append(SetAside(batch, mine, at_ns, why, record_id))
+        mine = rows if fact.rows is None else np.intersect1d(rows, fact.rows.array()).astype(np.int32)
+        if len(mine):
+            state.set_aside.append(SetAside(batch, mine, at_ns, why, record_id))
     kept = [one for one in state.set_aside[-MOST_ASIDE:] if one.at_ns > at_ns - ASIDE_NS]
     newer = np.cumsum([len(one.rows) for one in reversed(kept)])
     state.set_aside[:] = kept[len(kept) - int(np.searchsorted(newer, MOST_ASIDE_ROWS, side="right")) :]
